@@ -1,0 +1,1 @@
+//! crates/image-spec

@@ -1,0 +1,1 @@
+//! micrun-image-builder

@@ -1,1 +1,32 @@
-//! crates/image-spec
+//! What a MicRun image is made of, as types that cannot be built wrong.
+//!
+//! The image builder writes these things on a developer's machine, the shim reads them back on the node; both
+//! use this crate, so that neither can misunderstand the other. Nothing here knows about containerd, QEMU
+//! processes or registries, and nothing here does I/O except [`board::Boards::load`], which reads board files.
+//!
+//! | module | what it says |
+//! | --- | --- |
+//! | [`annotation`] | the keys under `org.openeuler.micrun.` |
+//! | [`board`] | board profiles: memory map and the QEMU machine, read from YAML |
+//! | [`client_conf`] | `/client.conf`, the INI file that travels inside the image |
+//! | [`digest`] | `sha256:…` and hashing while copying |
+//! | [`firmware`] | the vocabulary: architecture, RTOS, pedestal |
+//! | [`rootfs_path`] | a path that cannot leave the image's root |
+//! | [`units`] | MiB and byte sizes |
+
+pub mod annotation;
+pub mod board;
+pub mod client_conf;
+pub mod digest;
+pub mod firmware;
+pub mod rootfs_path;
+pub mod units;
+
+mod text;
+
+/// Where the builder puts the firmware ELF inside the image.
+pub const FIRMWARE_PATH: &str = "/firmware.elf";
+/// Where the builder puts the boot image, for the pedestals that boot a raw binary.
+pub const BOOT_IMAGE_PATH: &str = "/image.bin";
+/// Where the builder puts client.conf, and where the shim looks for it.
+pub const CLIENT_CONF_PATH: &str = "/client.conf";

@@ -1,0 +1,75 @@
+//! What can be wrong with a board file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A board file that cannot be used. Every message names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum BoardError {
+    /// A file or directory that cannot be read.
+    #[error("cannot read board profiles from {}: {source}", path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Larger than any real profile.
+    #[error("board file {origin} has {length} bytes, at most {} are read", BoardError::MAX_BYTES)]
+    TooLarge {
+        /// The file.
+        origin: String,
+        /// Its size.
+        length: u64,
+    },
+    /// More files than any node needs.
+    #[error("there are more than {} board files in {}: remove some", BoardError::MAX_FILES, path.display())]
+    TooManyFiles {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Not YAML, or not a board profile. The place is part of the message.
+    #[error("board file {origin}: {reason}")]
+    Invalid {
+        /// The file.
+        origin: String,
+        /// The line, counted from 1, where it is known.
+        line: Option<usize>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Two boards that answer to one name.
+    #[error("board file {origin}: the name {name} already belongs to the board {other}: choose another")]
+    NameTaken {
+        /// The file.
+        origin: String,
+        /// The name or alias.
+        name: String,
+        /// The board that has it.
+        other: String,
+    },
+}
+
+impl BoardError {
+    /// Largest board file that is read, bytes.
+    pub const MAX_BYTES: usize = 64 * 1024;
+    /// Most board files that are read from one directory.
+    pub const MAX_FILES: usize = 1024;
+
+    pub(super) fn read(path: &Path, source: io::Error) -> Self {
+        BoardError::Read { path: path.to_owned(), source }
+    }
+
+    pub(super) fn too_large(origin: &str, length: u64) -> Self {
+        BoardError::TooLarge { origin: origin.to_owned(), length }
+    }
+
+    pub(super) fn invalid(origin: &str, error: &serde_yaml::Error) -> Self {
+        let line = error.location().map(|place| place.line());
+        BoardError::Invalid { origin: origin.to_owned(), line, reason: error.to_string() }
+    }
+
+    pub(super) fn contradiction(origin: &str, reason: String) -> Self {
+        BoardError::Invalid { origin: origin.to_owned(), line: None, reason }
+    }
+}

@@ -1,0 +1,138 @@
+//! The boards that this machine knows: the built-in ones and those of its board directories.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::{BoardError, BoardProfile};
+
+/// The profiles that are part of the program, by file name.
+const BUILT_IN: [(&str, &str); 8] = [
+    ("qemu-riscv64.yaml", include_str!("../../boards/qemu-riscv64.yaml")),
+    ("qemu_arm.yaml", include_str!("../../boards/qemu_arm.yaml")),
+    ("qemu_arm64.yaml", include_str!("../../boards/qemu_arm64.yaml")),
+    ("qemu_cortex_a53.yaml", include_str!("../../boards/qemu_cortex_a53.yaml")),
+    ("qemu_cortex_m3.yaml", include_str!("../../boards/qemu_cortex_m3.yaml")),
+    ("qemu_riscv32.yaml", include_str!("../../boards/qemu_riscv32.yaml")),
+    ("qemu_riscv64.yaml", include_str!("../../boards/qemu_riscv64.yaml")),
+    ("qemu_x86.yaml", include_str!("../../boards/qemu_x86.yaml")),
+];
+
+/// Where a profile comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Part of the program.
+    BuiltIn,
+    /// A file of this machine.
+    File(PathBuf),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::BuiltIn => f.write_str("built in"),
+            Origin::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A set of boards in which every name and alias belongs to one board.
+#[derive(Debug, Clone)]
+pub struct Boards(BTreeMap<String, (BoardProfile, Origin)>);
+
+impl Boards {
+    /// The built-in boards alone.
+    pub fn builtin() -> Self {
+        let mut boards = Boards(BTreeMap::new());
+        for (file, text) in BUILT_IN {
+            let added = BoardProfile::parse(file, text).and_then(|board| boards.add(board, Origin::BuiltIn));
+            // The texts are constants of this crate; the test `every_builtin_board_is_there` reads them all.
+            debug_assert!(added.is_ok(), "{added:?}");
+        }
+        boards
+    }
+
+    /// The built-in boards and those of `*.yaml` in the given directories. A later board replaces an earlier one
+    /// of the same name; within a directory, files are read in the order of their names. A directory that does
+    /// not exist holds no boards.
+    pub fn load(dirs: &[PathBuf]) -> Result<Self, BoardError> {
+        let mut boards = Boards::builtin();
+        for dir in dirs {
+            for path in yaml_files(dir)? {
+                let text = read_bounded(&path)?;
+                let board = BoardProfile::parse(&path.display().to_string(), &text)?;
+                boards.add(board, Origin::File(path))?;
+            }
+        }
+        Ok(boards)
+    }
+
+    /// The board that answers to a name or alias.
+    pub fn get(&self, name: &str) -> Option<&BoardProfile> {
+        self.find(name).map(|(board, _)| board)
+    }
+
+    /// Where that board comes from.
+    pub fn origin(&self, name: &str) -> Option<&Origin> {
+        self.find(name).map(|(_, origin)| origin)
+    }
+
+    /// All boards, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&BoardProfile, &Origin)> {
+        self.0.values().map(|(board, origin)| (board, origin))
+    }
+
+    fn find(&self, name: &str) -> Option<&(BoardProfile, Origin)> {
+        self.0.get(name).or_else(|| self.0.values().find(|(board, _)| board.answers_to(name)))
+    }
+
+    fn add(&mut self, board: BoardProfile, origin: Origin) -> Result<(), BoardError> {
+        for name in std::iter::once(&board.name).chain(&board.aliases) {
+            if let Some(other) = self.get(name.as_str())
+                && other.name != board.name
+            {
+                let (name, other) = (name.to_string(), other.name.to_string());
+                return Err(BoardError::NameTaken { origin: origin.to_string(), name, other });
+            }
+        }
+        self.0.insert(board.name.to_string(), (board, origin));
+        Ok(())
+    }
+}
+
+fn yaml_files(dir: &Path) -> Result<Vec<PathBuf>, BoardError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|e| BoardError::read(dir, e))?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| BoardError::read(dir, e))?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            files.push(path);
+        }
+        if files.len() > BoardError::MAX_FILES {
+            return Err(BoardError::TooManyFiles { path: dir.to_owned() });
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Reads a board file, which must be a regular file (opening a FIFO would block for ever) of bounded size.
+fn read_bounded(path: &Path) -> Result<String, BoardError> {
+    let failed = |e| BoardError::read(path, e);
+    let metadata = fs::metadata(path).map_err(failed)?;
+    let limit = BoardError::MAX_BYTES as u64;
+    if !metadata.is_file() {
+        return Err(failed(io::Error::other("not a regular file")));
+    }
+    if metadata.len() > limit {
+        return Err(BoardError::too_large(&path.display().to_string(), metadata.len()));
+    }
+    let mut text = String::new();
+    File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)).map_err(failed)?;
+    Ok(text)
+}

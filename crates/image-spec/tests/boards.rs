@@ -1,0 +1,104 @@
+//! A node's administrator adds boards; firmware people ask for them by name.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at once")]
+
+use std::fs;
+
+use micrun_image_spec::board::{BoardError, BoardProfile, Boards, ExitConvention, Origin};
+use micrun_image_spec::firmware::Arch;
+use micrun_image_spec::units::Mib;
+
+const MINE: &str = "\
+name: my_board
+aliases: [mine]
+description: a board of ours
+arch: aarch64
+pedestals: [qemu]
+memory:
+  - { name: ram, base: 0x40000000, size: 64M, kind: ram }
+qemu:
+  machine: virt
+  memory: 64M
+";
+
+#[test]
+fn every_builtin_board_is_there() {
+    let boards = Boards::builtin();
+    let names: Vec<_> = boards.iter().map(|(board, _)| board.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "qemu-riscv64",
+            "qemu_arm",
+            "qemu_arm64",
+            "qemu_cortex_a53",
+            "qemu_cortex_m3",
+            "qemu_riscv32",
+            "qemu_riscv64",
+            "qemu_x86",
+        ]
+    );
+    for (board, origin) in boards.iter() {
+        assert_eq!(origin, &Origin::BuiltIn);
+        assert_eq!(&BoardProfile::parse("again", &board.to_yaml()).unwrap(), board);
+    }
+    let zephyr = boards.get("qemu_riscv64").unwrap();
+    let qemu = zephyr.qemu.as_ref().unwrap();
+    assert_eq!((zephyr.arch, qemu.memory, qemu.exit), (Arch::Riscv64, Mib(256), ExitConvention::Status));
+    assert_eq!(qemu.args.as_slice(), ["-bios", "none"]);
+    assert_eq!(boards.get("lm3s6965evb").unwrap().name.as_str(), "qemu_cortex_m3");
+    assert!(boards.get("qemu_z80").is_none());
+}
+
+#[test]
+fn a_directory_adds_boards_and_replaces_builtin_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("10-mine.yaml"), MINE).unwrap();
+    fs::write(
+        dir.path().join("20-arm64.yaml"),
+        MINE.replace("my_board", "qemu_arm64").replace("[mine]", "[]"),
+    )
+    .unwrap();
+    fs::write(dir.path().join("README"), "not a board").unwrap();
+
+    let boards = Boards::load(&[dir.path().to_owned(), dir.path().join("absent")]).unwrap();
+
+    assert_eq!(boards.get("mine").unwrap().name.as_str(), "my_board");
+    assert_eq!(boards.get("qemu_arm64").unwrap().description, "a board of ours");
+    assert_eq!(boards.origin("mine"), Some(&Origin::File(dir.path().join("10-mine.yaml"))));
+}
+
+#[test]
+fn an_error_names_the_file_and_the_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("typo.yaml");
+    fs::write(&file, MINE.replace("machine: virt", "machine: virt\n  cpu: \"a b\"")).unwrap();
+    let error = Boards::load(&[dir.path().to_owned()]).unwrap_err();
+    assert!(
+        matches!(error, BoardError::Invalid { line: Some(9), .. }),
+        "where the section begins: {error:?}"
+    );
+    assert!(error.to_string().contains("typo.yaml"), "{error}");
+
+    fs::write(&file, MINE.replace("mine", "qemu_arm")).unwrap();
+    let error = Boards::load(&[dir.path().to_owned()]).unwrap_err();
+    assert!(matches!(error, BoardError::NameTaken { .. }), "{error}");
+
+    fs::write(&file, "#".repeat(100_000)).unwrap();
+    let error = Boards::load(&[dir.path().to_owned()]).unwrap_err();
+    assert!(matches!(error, BoardError::TooLarge { .. }), "{error}");
+
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let error = Boards::load(&[dir.path().to_owned()]).unwrap_err();
+    assert!(matches!(error, BoardError::Read { .. }), "{error}");
+}
+
+#[test]
+fn the_exit_convention_reads_qemus_status() {
+    use ExitConvention::*;
+    assert_eq!(None.guest_code(0), Option::None);
+    assert_eq!(Status.guest_code(7), Some(7));
+    assert_eq!(IsaDebugExit.guest_code(7 << 1 | 1), Some(7));
+    assert_eq!(IsaDebugExit.guest_code(0), Option::None, "QEMU's own end");
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MulanPSL-2.0 */
+/*
+ * What a board gives to main.c, and what main.c gives to a board.
+ *
+ * main.c holds everything that users see; a board holds registers. Nothing here knows which board it is.
+ */
+#ifndef BOARD_H
+#define BOARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdnoreturn.h>
+
+/* ---- implemented by boards/<board>/board.c ---- */
+
+/* Sets up UART, clock and the receive interrupt. Interrupts are on when it returns. */
+void board_init(void);
+
+/* Sends one byte; waits for room in the transmitter. */
+void board_put(char c);
+
+/* True if board_get() has a byte to give. */
+bool board_has_input(void);
+char board_get(void);
+
+/* While off, bytes stay in the UART, and QEMU keeps the sender waiting once that is full. */
+void board_receive_interrupt(bool on);
+
+/* Milliseconds since board_init(); wraps after 49 days. */
+uint32_t board_uptime_ms(void);
+
+/* What this board's power-off can do. */
+extern const bool board_can_power_off;
+extern const bool board_can_carry_code;
+
+/* Called only where board_can_power_off. The code is ignored where the board cannot carry one. */
+noreturn void board_power_off(uint8_t code);
+
+/* Resets the machine: what a crashed RTOS does on every board here. */
+noreturn void board_reset(void);
+
+/* Executes an undefined instruction; comes back as the CPU's own exception. */
+void board_crash(void);
+
+void cpu_interrupts_off(void);
+void cpu_interrupts_on(void);
+
+/*
+ * Called with interrupts off: sleeps until one is pending, lets it in, returns with interrupts off again.
+ * An interrupt that came before the call ends the sleep at once, so none can be missed.
+ */
+void cpu_idle(void);
+
+/* ---- implemented by main.c ---- */
+
+noreturn void main(void);
+
+/* The receive interrupt's work: moves bytes from the UART to the ring buffer. */
+void console_receive(void);
+
+/* One register of a fault report. */
+struct fault_register {
+	const char *name;
+	uintptr_t value;
+};
+
+/* Prints one FAULT line and resets the machine. */
+noreturn void fault(const struct fault_register *registers, size_t count);
+
+/* ---- defined by boards/<board>/link.ld ---- */
+
+extern char __text_start[], __text_end[];
+extern char __data_start[], __data_end[];
+extern char __bss_start[], __bss_end[];
+extern char __stack_start[], __stack_end[];
+extern char __ram_start[], __ram_end[];
+
+/* ---- for boards ---- */
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static inline void write32(uintptr_t address, uint32_t value)
+{
+	*(volatile uint32_t *)address = value;
+}
+
+static inline uint32_t read32(uintptr_t address)
+{
+	return *(volatile uint32_t *)address;
+}
+
+#endif

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MulanPSL-2.0
+CROSS.qemu_cortex_m3 := arm-none-eabi-
+FLAGS.qemu_cortex_m3 := -mcpu=cortex-m3 -mthumb

@@ -1,1 +1,48 @@
-//! recipes-test/kit
+//! What `cargo xtask demo`, the end-to-end tests, the benchmarks and the soak test share.
+//!
+//! - [`workspace`]: where the sources, the build's output and this kit's own files are
+//! - [`shell`]: run a program; an error repeats the command line and what it said
+//! - [`wait`]: wait for something with a generous deadline
+//! - [`packages`]: which Debian packages a job needs, and how they get here
+//! - [`apt`], [`releases`]: containerd 1.6, 1.7 and 2.x unpacked side by side, never installed
+//! - [`namespace`]: a place of its own for a containerd; whatever runs there dies with it
+//! - [`containerd`]: a private containerd, its `ctr`, and what a test left behind ([`leftovers`])
+//! - [`events`]: what containerd says happened, exit statuses among it
+//! - [`product`]: builds the shim, the image builder and the test firmware; packs images
+//! - [`firmware`]: the firmware that tests run, and what each one says
+//! - [`console`]: talk to a guest through `ctr`
+//! - [`ttrpc`]: one request to a shim, without a containerd between
+//! - [`observe`]: memory, threads and wakeups of a process
+
+pub mod apt;
+pub mod console;
+pub mod containerd;
+pub mod events;
+pub mod firmware;
+pub mod leftovers;
+pub mod namespace;
+pub mod observe;
+pub mod packages;
+pub mod product;
+pub mod releases;
+pub mod shell;
+pub mod ttrpc;
+pub mod wait;
+pub mod workspace;
+
+pub use console::Console;
+pub use containerd::Containerd;
+pub use firmware::Firmware;
+pub use product::{Product, Profile};
+pub use releases::Release;
+pub use workspace::Workspace;
+
+/// Tells the user what happens now. Goes to stderr: stdout belongs to results.
+pub fn step(text: impl std::fmt::Display) {
+    eprintln!("==> {text}");
+}
+
+/// A detail of the running step.
+pub fn note(text: impl std::fmt::Display) {
+    eprintln!("    {text}");
+}

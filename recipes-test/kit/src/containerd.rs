@@ -1,0 +1,276 @@
+//! A private containerd: one version, its own root, state, socket and `/run`, with our shim in its PATH.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::events::Events;
+use crate::leftovers::Baseline;
+use crate::namespace::Namespace;
+use crate::{Release, Workspace, shell, wait};
+
+/// The folder of everything private, inside the namespace: a tmpfs, so it vanishes with it.
+pub const HOME: &str = "/run/kit";
+const ADDRESS: &str = "/run/kit/c.sock";
+
+/// A running containerd. Dropped, it takes everything with it that was started under it.
+#[derive(Debug)]
+pub struct Containerd {
+    release: Release,
+    pub(crate) namespace: Namespace,
+    daemon: Option<Child>,
+    path: OsString,
+    log: PathBuf,
+    containers: String,
+    events: Option<Events>,
+    pub(crate) baseline: Baseline,
+}
+
+impl Containerd {
+    /// Starts one with the shims of `shims` and waits until it answers.
+    ///
+    /// # Errors
+    /// If the namespace cannot be made or containerd does not come up: then with the end of its log.
+    pub fn start(workspace: &Workspace, release: &Release, shims: &[&Path]) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let containers = format!("micrun-{}-{count}", std::process::id());
+        let log = workspace.kit("log")?.join(format!("containerd-{}-{containers}.log", release.name));
+        let namespace = Namespace::new(&containers)?;
+        let own = std::env::var_os("PATH").unwrap_or_default();
+        let folders = shims.iter().map(|dir| dir.to_path_buf()).chain([release.bin.clone()]);
+        let path = std::env::join_paths(folders.chain(std::env::split_paths(&own)))
+            .context("a folder of the shim holds a colon")?;
+        let mut containerd = Self {
+            release: release.clone(),
+            namespace,
+            daemon: None,
+            path,
+            log,
+            containers,
+            events: None,
+            baseline: Baseline::default(),
+        };
+        let home = containerd.namespace.path(HOME);
+        std::fs::create_dir(&home).with_context(|| format!("cannot create {}", home.display()))?;
+        let config = home.join("config.toml");
+        std::fs::write(&config, configuration())
+            .with_context(|| format!("cannot write {}", config.display()))?;
+        containerd.launch()?;
+        containerd.run_ctr(["namespace", "create", &containerd.containers])?;
+        containerd.events = Some(Events::follow(&containerd)?);
+        containerd.baseline = Baseline::of(&containerd)?;
+        Ok(containerd)
+    }
+
+    /// Kills the daemon, as an upgrade or a crash does, and starts it again. Shims and guests stay.
+    ///
+    /// # Errors
+    /// As [`Containerd::start`].
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop_daemon()?;
+        self.launch()?;
+        self.events = Some(Events::follow(self)?);
+        Ok(())
+    }
+
+    fn stop_daemon(&mut self) -> Result<()> {
+        if let Some(mut daemon) = self.daemon.take() {
+            daemon.kill().context("cannot kill containerd")?;
+            daemon.wait().context("cannot wait for containerd")?;
+        }
+        Ok(())
+    }
+
+    fn launch(&mut self) -> Result<()> {
+        let log = File::options().create(true).append(true).open(&self.log);
+        let log = log.with_context(|| format!("cannot write {}", self.log.display()))?;
+        let mut command = Command::new(self.release.bin.join("containerd"));
+        command.arg("--config").arg(format!("{HOME}/config.toml")).env("PATH", &self.path).process_group(0);
+        let copy = log.try_clone().context("cannot share the log file")?;
+        command.stdin(Stdio::null()).stdout(copy).stderr(log);
+        self.daemon = Some(self.namespace.spawn(&mut command)?);
+        wait::until("containerd to answer", || {
+            if let Some(daemon) = &mut self.daemon
+                && let Some(status) = daemon.try_wait().context("cannot look after containerd")?
+            {
+                bail!("containerd ended with {}", shell::ending(status));
+            }
+            let ready = self.namespace.path(ADDRESS).exists() && self.try_ctr(["version"])?.status.success();
+            Ok(ready.then_some(()))
+        })
+        .with_context(|| {
+            format!("containerd {} did not start. Its log ends:\n{}", self.release.version, self.log_tail())
+        })
+    }
+
+    /// The release that runs.
+    pub fn release(&self) -> &Release {
+        &self.release
+    }
+
+    /// containerd's own namespace for our containers.
+    pub fn containers(&self) -> &str {
+        &self.containers
+    }
+
+    /// Where it runs.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Whether a process inside, by its PID outside, is this containerd or the kit's own `ctr events`.
+    pub fn is_own(&self, pid: u32) -> bool {
+        let own = [self.daemon.as_ref().map(Child::id), self.events.as_ref().map(Events::pid)];
+        own.contains(&Some(pid))
+    }
+
+    /// The events since containerd started last.
+    ///
+    /// # Errors
+    /// If it never started.
+    pub fn events(&self) -> Result<&Events> {
+        self.events.as_ref().context("containerd is not running")
+    }
+
+    /// A `ctr` of the same release, ready for [`Namespace::spawn`].
+    pub fn ctr<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(self.release.bin.join("ctr"));
+        command.args(["--address", ADDRESS, "--namespace", &self.containers]).args(arguments);
+        command.env("PATH", &self.path);
+        command
+    }
+
+    /// Any program of this containerd's PATH, with what a shim is told about it.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
+        command.env("PATH", &self.path);
+        command
+    }
+
+    /// Runs `ctr` without input to its end, whatever its exit status.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn try_ctr<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Output> {
+        let mut command = self.ctr(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = self.namespace.spawn(&mut command)?;
+        child.wait_with_output().with_context(|| format!("cannot wait for `{}`", shell::line(&command)))
+    }
+
+    /// Runs `ctr` to its end and returns its stdout.
+    ///
+    /// # Errors
+    /// With what it wrote to stderr, if its exit status is not 0.
+    pub fn run_ctr<A: AsRef<OsStr> + Clone>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String> {
+        let arguments: Vec<A> = arguments.into_iter().collect();
+        let output = self.try_ctr(arguments.iter())?;
+        if !output.status.success() {
+            let line = shell::line(&self.ctr(arguments.iter()));
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("`{line}` failed with {}:\n{}", shell::ending(output.status), said.trim_end());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Imports an OCI archive.
+    ///
+    /// # Errors
+    /// If containerd refuses it.
+    pub fn import(&self, archive: &Path) -> Result<()> {
+        self.run_ctr([OsStr::new("image"), OsStr::new("import"), archive.as_os_str()]).map(drop)
+    }
+
+    /// Removes every image with its content and snapshots.
+    ///
+    /// # Errors
+    /// If containerd refuses.
+    pub fn remove_images(&self) -> Result<()> {
+        for image in self.list(["image", "ls", "-q"])? {
+            self.run_ctr(["image", "rm", "--sync", &image])?;
+        }
+        Ok(())
+    }
+
+    /// The lines that a `ctr … ls -q` prints.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn list<const N: usize>(&self, arguments: [&str; N]) -> Result<Vec<String>> {
+        Ok(self.run_ctr(arguments)?.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// State of a task (`RUNNING`, `STOPPED`, …) and its PID inside; none if there is no such task.
+    ///
+    /// # Errors
+    /// If containerd does not answer.
+    pub fn task(&self, id: &str) -> Result<Option<(String, u32)>> {
+        let tasks = self.run_ctr(["task", "ls"])?;
+        for line in tasks.lines().skip(1) {
+            if let [task, pid, state, ..] = line.split_whitespace().collect::<Vec<_>>()[..]
+                && task == id
+            {
+                return Ok(Some((state.to_owned(), pid.parse().context("ctr task ls shows no PID")?)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until a task has the state.
+    ///
+    /// # Errors
+    /// If that takes longer than [`wait::DEADLINE`], or there is no such task.
+    pub fn wait_state(&self, id: &str, state: &str) -> Result<()> {
+        wait::until(&format!("task {id} to be {state}"), || match self.task(id)? {
+            Some((now, _)) => Ok((now == state).then_some(())),
+            None => bail!("task {id} is gone while waiting for it to be {state}"),
+        })
+    }
+
+    /// Waits for a task's end, deletes it and its container, and returns its exit status.
+    ///
+    /// # Errors
+    /// If it does not end, or containerd refuses to delete it.
+    pub fn reap(&self, id: &str) -> Result<i32> {
+        let status = self.events()?.exit_status(id)?;
+        self.wait_state(id, "STOPPED")?;
+        self.run_ctr(["task", "rm", id])?;
+        self.run_ctr(["container", "rm", id])?;
+        Ok(status)
+    }
+
+    /// The last lines that containerd and its shims logged.
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        // The namespace kills what is left; these are our own children, which it cannot reap.
+        self.events = None;
+        let _ = self.stop_daemon();
+    }
+}
+
+/// Read by all series (2.x converts version 2). Without CRI, which none of these tests use; `opt` would otherwise
+/// create a folder on the machine.
+fn configuration() -> String {
+    format!(
+        "version = 2\n\
+         root = \"{HOME}/root\"\n\
+         state = \"{HOME}/state\"\n\
+         disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.cri.v1.images\", \
+         \"io.containerd.cri.v1.runtime\", \"io.containerd.nri.v1.nri\"]\n\
+         [grpc]\n  address = \"{ADDRESS}\"\n\
+         [plugins.\"io.containerd.internal.v1.opt\"]\n  path = \"{HOME}/opt\"\n"
+    )
+}

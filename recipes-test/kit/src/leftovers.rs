@@ -1,0 +1,146 @@
+//! What a test left behind: processes, mounts, sockets, state files, cgroups, and what containerd still knows.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::containerd::HOME;
+use crate::{Containerd, wait};
+
+/// Shims exit and containerd collects garbage a little after `ctr` came back.
+const SETTLE: Duration = Duration::from_secs(15);
+
+/// What was there when containerd had just started.
+#[derive(Debug, Default)]
+pub struct Baseline {
+    mounts: BTreeSet<String>,
+    files: BTreeSet<PathBuf>,
+}
+
+impl Baseline {
+    pub(crate) fn of(containerd: &Containerd) -> Result<Self> {
+        Ok(Self {
+            mounts: containerd.namespace.mounts()?.into_iter().collect(),
+            files: files(&containerd.namespace.path("/run")),
+        })
+    }
+}
+
+impl Containerd {
+    /// Everything that is still there and should not be, a line each; empty is good. Images count too: remove them
+    /// first. Waits a little for what ends by itself.
+    ///
+    /// # Errors
+    /// If containerd does not answer.
+    pub fn leftovers(&self) -> Result<Vec<String>> {
+        let mut left = Vec::new();
+        let clean = wait::within(SETTLE, "nothing to be left", || {
+            left = self.look()?;
+            Ok(left.is_empty().then_some(()))
+        });
+        match clean {
+            Err(error) if left.is_empty() => Err(error),
+            _ => Ok(left),
+        }
+    }
+
+    fn look(&self) -> Result<Vec<String>> {
+        let mut left = Vec::new();
+        for process in self.namespace.processes()? {
+            if !self.is_own(process.pid) {
+                left.push(format!("process {}: {}", process.pid, process.command));
+            }
+        }
+        let mounts = self.namespace.mounts()?;
+        left.extend(
+            mounts.iter().filter(|m| !self.baseline.mounts.contains(*m)).map(|m| format!("mount {m}")),
+        );
+        let run = self.namespace.path("/run");
+        for file in files(&run).difference(&self.baseline.files) {
+            left.push(format!("file /run/{}", file.strip_prefix(&run).unwrap_or(file).display()));
+        }
+        left.extend(cgroups(Path::new("/sys/fs/cgroup"), self.containers(), 0));
+        for (what, known) in [
+            ("task", self.list(["task", "ls", "-q"])?),
+            ("container", self.list(["container", "ls", "-q"])?),
+            ("image", self.list(["image", "ls", "-q"])?),
+            ("snapshot", self.snapshots()?),
+        ] {
+            left.extend(known.iter().map(|name| format!("{what} {name}")));
+        }
+        Ok(left)
+    }
+
+    fn snapshots(&self) -> Result<Vec<String>> {
+        Ok(self.run_ctr(["snapshot", "ls"])?.lines().skip(1).map(str::to_owned).collect())
+    }
+}
+
+/// Everything below `run` that stands for something alive: files, sockets, FIFOs, and folders named after a container.
+/// Not containerd's database and content, and not empty folders of folders, which are made once and kept.
+fn files(run: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let home = run.join(HOME.trim_start_matches("/run/"));
+    let database = home.join("root");
+    walk(run, &mut |path, is_dir| {
+        if path.starts_with(&database) && !path.starts_with(database.join("io.containerd.runtime.v2.task")) {
+            return;
+        }
+        if !is_dir || is_of_one_container(path.strip_prefix(run).unwrap_or(path)) {
+            found.insert(path.to_owned());
+        }
+    });
+    found
+}
+
+/// The folders that exist per container: `<kit>/{root,state}/io.containerd.runtime.v2.task/<namespace>/<id>`,
+/// `micrun/<namespace>/<id>`, `containerd/fifo/<number>`.
+fn is_of_one_container(path: &Path) -> bool {
+    let names: Vec<_> = path.iter().filter_map(|name| name.to_str()).collect();
+    matches!(
+        names[..],
+        ["kit", _, "io.containerd.runtime.v2.task", _, _] | ["micrun", _, _] | ["containerd", "fifo", _]
+    )
+}
+
+fn walk(dir: &Path, visit: &mut impl FnMut(&Path, bool)) {
+    // A folder that vanishes while we look is no leftover.
+    for entry in dir.read_dir().into_iter().flatten().flatten() {
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        visit(&entry.path(), is_dir);
+        if is_dir {
+            walk(&entry.path(), visit);
+        }
+    }
+}
+
+/// Cgroups of single containers: `/<namespace>/<id>` in any hierarchy.
+fn cgroups(dir: &Path, containers: &str, depth: u32) -> Vec<String> {
+    let mut left = Vec::new();
+    for entry in dir.read_dir().into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        if entry.file_name() == containers {
+            let inner = path.read_dir().into_iter().flatten().flatten();
+            let inner = inner.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            left.extend(inner.map(|entry| format!("cgroup {}", entry.path().display())));
+        } else if depth < 2 {
+            left.extend(cgroups(&path, containers, depth + 1));
+        }
+    }
+    left
+}
+
+/// Fails with the list, if anything is left.
+///
+/// # Errors
+/// If there are leftovers, or containerd does not answer.
+pub fn assert_none(containerd: &Containerd) -> Result<()> {
+    let left = containerd.leftovers().context("cannot look for leftovers")?;
+    anyhow::ensure!(left.is_empty(), "left behind:\n  {}", left.join("\n  "));
+    Ok(())
+}

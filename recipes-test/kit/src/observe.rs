@@ -1,0 +1,68 @@
+//! What a process costs while it does nothing, read from `/proc`.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+/// Proportional set size in kB (`smaps_rollup`, Linux 4.14): memory shared with others counts by its share.
+///
+/// # Errors
+/// If the process is gone or belongs to someone else.
+pub fn pss_kb(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    number(&text, "Pss:").with_context(|| format!("{path} shows no Pss"))
+}
+
+/// Number of threads.
+///
+/// # Errors
+/// If the process is gone.
+pub fn threads(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    number(&text, "Threads:").with_context(|| format!("{path} shows no Threads"))
+}
+
+/// Context switches of all its threads so far, voluntary or not: their difference over a time is how often it woke up.
+///
+/// # Errors
+/// If the process is gone.
+pub fn switches(pid: u32) -> Result<u64> {
+    let dir = format!("/proc/{pid}/task");
+    let tasks = Path::new(&dir).read_dir().with_context(|| format!("cannot read {dir}"))?;
+    let mut sum = 0;
+    for task in tasks {
+        let path = task.with_context(|| format!("cannot read {dir}"))?.path().join("status");
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        for key in ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"] {
+            sum += number(&text, key).with_context(|| format!("{} shows no {key}", path.display()))?;
+        }
+    }
+    Ok(sum)
+}
+
+fn number(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_can_be_observed() {
+        let pid = std::process::id();
+        assert!(pss_kb(pid).unwrap() > 100);
+        assert!(threads(pid).unwrap() >= 1);
+        assert!(switches(pid).unwrap() >= 1);
+    }
+
+    #[test]
+    fn a_key_is_found_at_the_start_of_a_line_only() {
+        let text = "nonvoluntary_ctxt_switches:\t7\nvoluntary_ctxt_switches:\t5 \n";
+        assert_eq!(number(text, "voluntary_ctxt_switches:"), Some(5));
+        assert_eq!(number(text, "Threads:"), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! The Debian packages that jobs need. What counts is the file a package gives, however it came here.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{note, shell, step};
+
+/// Something a job needs from the machine.
+#[derive(Debug)]
+pub struct Need {
+    /// The packages that give it, the preferred one first: Debian moved things between releases.
+    packages: &'static [&'static str],
+    proof: Proof,
+}
+
+#[derive(Debug)]
+enum Proof {
+    Program(&'static str),
+    File(&'static str),
+    /// A command line that ends with 0.
+    Runs(&'static [&'static str]),
+}
+
+const fn program(package: &'static [&'static str], name: &'static str) -> Need {
+    Need { packages: package, proof: Proof::Program(name) }
+}
+
+const fn file(package: &'static [&'static str], path: &'static str) -> Need {
+    Need { packages: package, proof: Proof::File(path) }
+}
+
+/// Fetches and checks a containerd of another Debian release.
+pub static RELEASES: [Need; 2] =
+    [program(&["dpkg"], "dpkg-deb"), file(&["debian-archive-keyring"], crate::apt::KEYRING)];
+
+/// Tells the Debian mirror where the machine's own apt cannot (Ubuntu).
+pub static MIRROR: [Need; 1] = [program(&["debootstrap"], "debootstrap")];
+
+/// Runs and builds the guests of the demo.
+pub static DEMO: [Need; 4] = [
+    program(&["make"], "make"),
+    program(&["gcc-aarch64-linux-gnu"], "aarch64-linux-gnu-gcc"),
+    program(&["qemu-system-arm"], "qemu-system-aarch64"),
+    file(&["u-boot-qemu"], "/usr/lib/u-boot/qemu_arm64/uboot.elf"),
+];
+
+/// What the other guests of the tests need on top of [`DEMO`].
+pub static GUESTS: [Need; 4] = [
+    program(&["gcc-arm-none-eabi"], "arm-none-eabi-gcc"),
+    program(&["gcc-riscv64-linux-gnu"], "riscv64-linux-gnu-gcc"),
+    program(&["qemu-system-riscv", "qemu-system-misc"], "qemu-system-riscv64"),
+    file(&["opensbi"], "/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_jump.elf"),
+];
+
+/// Makes images that the builder refuses to make, and is measured beside it.
+pub static IMAGES: [Need; 1] = [program(&["umoci"], "umoci")];
+
+/// Reads back what the builder wrote.
+pub static READERS: [Need; 1] = [program(&["skopeo"], "skopeo")];
+
+/// What the benchmarks compare with and measure with.
+pub static BENCH: [Need; 4] = [
+    program(&["runc"], "runc"),
+    file(&["time"], "/usr/bin/time"),
+    program(&["binutils"], "strip"),
+    program(&["gcc"], "cc"),
+];
+
+/// What the lints of shell scripts, spelling and licences need.
+pub static LINT: [Need; 3] = [
+    program(&["shellcheck"], "shellcheck"),
+    program(&["git"], "git"),
+    Need { packages: &["python3-venv"], proof: Proof::Runs(&["python3", "-c", "import venv, ensurepip"]) },
+];
+
+impl Need {
+    fn is_met(&self) -> bool {
+        match self.proof {
+            Proof::Program(name) => shell::which(name).is_some(),
+            Proof::File(path) => Path::new(path).exists(),
+            Proof::Runs(line) => {
+                shell::capture(Command::new(line[0]).args(&line[1..])).is_ok_and(|out| out.status.success())
+            }
+        }
+    }
+
+    /// The first of its packages that this machine's apt can install; the last one where apt knows none.
+    fn package(&self) -> &'static str {
+        let known = |name: &&str| {
+            shell::output(Command::new("apt-cache").args(["show", "--no-all-versions", *name])).is_ok()
+        };
+        match self.packages {
+            [only] => only,
+            several => several.iter().find(|name| known(name)).unwrap_or(&several[several.len() - 1]),
+        }
+    }
+}
+
+/// Makes sure that everything is here: installs what is missing with apt, as root or through sudo.
+///
+/// # Errors
+/// Where that is not possible, an error that lists exactly the packages to install.
+pub fn ensure(job: &str, needs: &[&[Need]]) -> Result<()> {
+    let missing = || needs.iter().copied().flatten().filter(|need| !need.is_met());
+    if missing().next().is_none() {
+        return Ok(());
+    }
+    if shell::which("apt-get").is_none() {
+        let all: Vec<&str> = missing().map(|need| need.packages[need.packages.len() - 1]).collect();
+        bail!(
+            "{job} needs programs that are not here, and this machine has no apt-get to install them with. \
+             Debian calls the packages: {}",
+            all.join(" ")
+        );
+    }
+    let Some(mut update) = apt_get() else {
+        let all: Vec<&str> = missing().map(Need::package).collect();
+        bail!(
+            "{job} needs packages that are not installed, and this is neither root nor is there sudo. As root: \
+             apt-get install {}",
+            all.join(" ")
+        );
+    };
+    step(format_args!("Reading the package lists (apt-get update), because {job} needs packages"));
+    shell::quietly(update.arg("update"))
+        .context("cannot read the package lists: check the network and /etc/apt/sources.list*")?;
+    let mut packages: Vec<&str> = missing().map(Need::package).collect();
+    packages.dedup();
+    install(job, &packages)?;
+    match missing().next() {
+        None => Ok(()),
+        Some(need) => bail!("{job} still lacks {:?} after installing {}", need.proof, packages.join(" ")),
+    }
+}
+
+fn install(job: &str, packages: &[&str]) -> Result<()> {
+    step(format_args!("Installing what {job} needs: {}", packages.join(" ")));
+    let Some(mut install) = apt_get() else { bail!("there is no way to become root") };
+    install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
+    shell::quietly(&mut install)?;
+    note("installed");
+    Ok(())
+}
+
+/// `apt-get` that asks nothing and waits for another apt; with sudo where this is not root.
+fn apt_get() -> Option<Command> {
+    let mut command = if is_root() {
+        Command::new("env")
+    } else {
+        let mut sudo = Command::new(shell::which("sudo")?);
+        sudo.arg("env");
+        sudo
+    };
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=600"]);
+    Some(command)
+}
+
+/// Whether this process may do everything.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_here_needs_no_installation() {
+        static SHELL: [Need; 2] = [program(&["dash"], "sh"), file(&["base-files"], "/etc/os-release")];
+        ensure("a shell", &[&SHELL]).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_not_met() {
+        assert!(!file(&["none"], "/nowhere/at/all").is_met());
+        assert!(!Need { packages: &["none"], proof: Proof::Runs(&["false"]) }.is_met());
+    }
+}

@@ -1,0 +1,117 @@
+//! Builds what is tested, with the workspace's own cargo and target directory.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{Firmware, Workspace, shell, step};
+
+/// How cargo builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Quick to build: the demo.
+    Dev,
+    /// What users get: tests and measurements.
+    Release,
+}
+
+/// The binaries and the firmware that were built.
+#[derive(Clone, Debug)]
+pub struct Product {
+    bin: PathBuf,
+    firmware: PathBuf,
+    images: PathBuf,
+}
+
+impl Product {
+    /// Builds the shim, the image builder and the test firmware (of these boards, none for all).
+    ///
+    /// # Errors
+    /// If one of them does not build.
+    pub fn build(workspace: &Workspace, profile: Profile, boards: &[&str]) -> Result<Self> {
+        let mut cargo = cargo(workspace);
+        cargo.args(["build", "-p", "micrun", "-p", "micrun-image-builder"]);
+        if profile == Profile::Release {
+            cargo.arg("--release");
+        }
+        step(format_args!("Building the shim and the image builder: {}", shell::line(&cargo)));
+        shell::run(&mut cargo)?;
+        let firmware = workspace.kit("firmware")?;
+        let mut make = Command::new("make");
+        make.arg("--no-print-directory").arg("-C").arg(workspace.root().join("recipes-test/firmware"));
+        make.arg(format!("OUT={}", firmware.display()));
+        if !boards.is_empty() {
+            make.arg(format!("BOARD={}", boards.join(" ")));
+        }
+        step("Building the test firmware with Debian's cross compilers");
+        shell::quietly(&mut make)?;
+        Self::find(workspace, profile)
+    }
+
+    /// What an earlier [`Product::build`] left.
+    ///
+    /// # Errors
+    /// If it did not run.
+    pub fn find(workspace: &Workspace, profile: Profile) -> Result<Self> {
+        let folder = if profile == Profile::Release { "release" } else { "debug" };
+        let product = Self {
+            bin: workspace.target().join(folder),
+            firmware: workspace.kit("firmware")?,
+            images: workspace.kit("images")?,
+        };
+        for program in [product.shim(), product.builder()] {
+            ensure!(program.is_file(), "{} is not built: start this through cargo xtask", program.display());
+        }
+        Ok(product)
+    }
+
+    /// The folder of the binaries, for containerd's PATH.
+    pub fn bin(&self) -> &Path {
+        &self.bin
+    }
+
+    /// `containerd-shim-mica-v2`.
+    pub fn shim(&self) -> PathBuf {
+        self.bin.join("containerd-shim-mica-v2")
+    }
+
+    /// `micrun-image-builder`.
+    pub fn builder(&self) -> PathBuf {
+        self.bin.join("micrun-image-builder")
+    }
+
+    /// The folder of the test firmware.
+    pub fn firmware(&self) -> &Path {
+        &self.firmware
+    }
+
+    /// Packs a firmware for its board and returns the OCI archive.
+    ///
+    /// # Errors
+    /// If the builder refuses.
+    pub fn pack(&self, firmware: &Firmware) -> Result<PathBuf> {
+        let archive = self.images.join(format!("{}.oci.tar", firmware.tag));
+        shell::quietly(&mut self.pack_command(firmware, &archive))
+            .with_context(|| format!("cannot pack {}", firmware.name))?;
+        Ok(archive)
+    }
+
+    /// The command that packs a firmware into `archive`, as a user would type it.
+    pub fn pack_command(&self, firmware: &Firmware, archive: &Path) -> Command {
+        let mut output = OsStr::new("oci-archive:").to_owned();
+        output.push(archive);
+        let mut command = Command::new(self.builder());
+        command.arg("pack").arg(firmware.elf(&self.firmware)).args(["--board", firmware.board]);
+        command.args(["-t", &firmware.image()]).arg("-o").arg(output);
+        command
+    }
+}
+
+/// The cargo that runs us, in the workspace.
+pub fn cargo(workspace: &Workspace) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace.root());
+    cargo
+}

@@ -1,1 +1,25 @@
-//! micrun
+//! MicRun's runtime: RTOS firmware as containers, behind containerd's shim protocol.
+//!
+//! The map, from the outside in:
+//!
+//! - [`shim`]: the protocol. The command line actions, the Task service, events back to
+//!   containerd, the log. It decides nothing.
+//! - [`container`]: one container: its states, the one task that owns it, its exit status.
+//! - [`console`]: bytes between the guest and the engine's streams.
+//! - [`config`]: what a container asks for: client.conf and annotations, merged.
+//! - [`pedestal`]: what guests run on: the trait, and a folder for each implementation.
+//! - [`bundle`]: what the engine hands over: config.json and the root file system.
+//! - [`store`]: what outlives a process, under one state directory.
+//! - [`process`]: a process named by pid and start time, so that no stranger is signalled.
+
+pub mod bundle;
+pub mod config;
+pub mod console;
+pub mod container;
+pub mod id;
+mod namespace;
+pub mod pedestal;
+pub mod process;
+pub mod shim;
+pub mod store;
+mod sys;

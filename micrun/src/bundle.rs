@@ -1,0 +1,242 @@
+//! What the engine hands over for a container: `config.json`, and a root file system to mount.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use containerd_shim::mount::mount_rootfs;
+use micrun_image_spec::CLIENT_CONF_PATH;
+use micrun_image_spec::client_conf::ClientConf;
+use micrun_image_spec::digest::{HashingReader, Sha256Digest};
+use micrun_image_spec::rootfs_path::RootfsPath;
+use oci_spec::runtime::Spec;
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+
+use crate::config::{Settings, SettingsError};
+use crate::namespace::with_private_mounts;
+
+/// Largest config.json that is read, bytes. Engines write some ten kilobytes.
+const MAX_CONFIG_JSON: u64 = 16 * 1024 * 1024;
+
+/// Why a bundle cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// An operating system call failed.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done, to which file.
+        doing: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// config.json is not an OCI runtime configuration.
+    #[error("{}: not an OCI runtime configuration: {why}", .path.display())]
+    Spec {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The root file system could not be mounted.
+    #[error("mounting the image: {0}")]
+    Mount(String),
+    /// The image lacks a file.
+    #[error("the image has no {path}; {remedy}")]
+    Missing {
+        /// The file, in the image.
+        path: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A path in the image is no plain file.
+    #[error("{path} in the image is not a plain file; pack the image again")]
+    NotAFile {
+        /// The file, in the image.
+        path: String,
+    },
+    /// client.conf cannot be used.
+    #[error("{CLIENT_CONF_PATH} in the image: {0}; correct it and pack the image again")]
+    ClientConf(String),
+    /// A value of client.conf or an annotation cannot be used.
+    #[error("{0}; correct the annotation or pack the image again")]
+    Settings(#[from] SettingsError),
+    /// The firmware is not the one that was promised.
+    #[error(
+        "{path} in the image is {found}, but container.firmware_hash says {expected}; pack the image again or correct the annotation"
+    )]
+    WrongHash {
+        /// The firmware, in the image.
+        path: String,
+        /// Its digest.
+        found: Sha256Digest,
+        /// What it was to be.
+        expected: Sha256Digest,
+    },
+}
+
+impl From<io::Error> for BundleError {
+    fn from(source: io::Error) -> BundleError {
+        BundleError::Io { doing: "reading the image".to_owned(), source }
+    }
+}
+
+fn failed<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> BundleError {
+    move |source| BundleError::Io { doing: doing.into(), source: source.into() }
+}
+
+/// A bundle directory and what its config.json says.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// The directory.
+    pub path: PathBuf,
+    /// The annotations of the container.
+    pub annotations: HashMap<String, String>,
+    root: PathBuf,
+}
+
+/// A mount that the engine asks for.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// File system type.
+    pub kind: String,
+    /// What to mount.
+    pub source: String,
+    /// Options, flags and data alike.
+    pub options: Vec<String>,
+    /// Below the root file system; empty for the root itself.
+    pub target: String,
+}
+
+/// What the image asks for; its files are in the container's own directory now.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// client.conf and annotations, merged.
+    pub settings: Settings,
+    /// The copy of the firmware.
+    pub firmware: PathBuf,
+}
+
+impl Bundle {
+    /// Reads `config.json`.
+    ///
+    /// # Errors
+    ///
+    /// A missing, oversized or invalid file.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Bundle, BundleError> {
+        let path = path.into();
+        let config = path.join("config.json");
+        let mut text = Vec::new();
+        let file = File::open(&config).map_err(failed(format!("opening {}", config.display())))?;
+        file.take(MAX_CONFIG_JSON)
+            .read_to_end(&mut text)
+            .map_err(failed(format!("reading {}", config.display())))?;
+        let spec: Spec = serde_json::from_slice(&text)
+            .map_err(|error| BundleError::Spec { path: config, why: error.to_string() })?;
+        let root = spec.root().as_ref().map_or_else(|| PathBuf::from("rootfs"), |root| root.path().clone());
+        Ok(Bundle {
+            root: path.join(root),
+            annotations: spec.annotations().clone().unwrap_or_default(),
+            path,
+        })
+    }
+
+    /// Mounts the image where nobody else sees it, reads what it asks for and copies the firmware into
+    /// `dir`, hashing it on the way.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with mounts, files or values.
+    pub async fn read_image(&self, mounts: Vec<Mount>, dir: &Path) -> Result<Image, BundleError> {
+        let (root, annotations) = (self.root.clone(), self.annotations.clone());
+        let firmware = dir.join("firmware.elf");
+        with_private_mounts(move || {
+            mount(&mounts, &root)?;
+            let image = Rootfs::open(&root)?;
+            let settings = Settings::merge(&image.client_conf()?, &annotations)?;
+            image.copy_firmware(&settings, &firmware)?;
+            Ok(Image { settings, firmware })
+        })
+        .await
+    }
+}
+
+fn mount(mounts: &[Mount], root: &Path) -> Result<(), BundleError> {
+    if !mounts.is_empty() {
+        fs::create_dir_all(root).map_err(failed(format!("making {}", root.display())))?;
+    }
+    for Mount { kind, source, options, target } in mounts {
+        let some = |text: &'_ String| Some(text.clone()).filter(|text| !text.is_empty());
+        let target = root.join(target.trim_start_matches('/'));
+        mount_rootfs(some(kind).as_deref(), some(source).as_deref(), options, target)
+            .map_err(|error| BundleError::Mount(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// An image's files. No path and no link in it leads out of it.
+struct Rootfs {
+    root: OwnedFd,
+}
+
+impl Rootfs {
+    fn open(root: &Path) -> Result<Rootfs, BundleError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, root, flags, Mode::empty())
+            .map_err(failed(format!("opening {}", root.display())))?;
+        Ok(Rootfs { root })
+    }
+
+    /// Opens a plain file. Not one that could block (a FIFO) or do things when it is opened (a device).
+    fn file(&self, path: &str, remedy: &'static str) -> Result<File, BundleError> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let fd = match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve) {
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {
+                return Err(BundleError::Missing { path: path.to_owned(), remedy });
+            }
+            other => other.map_err(failed(format!("opening {path} in the image")))?,
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(failed(format!("reading {path} in the image")))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(File::from(fd)),
+            _ => Err(BundleError::NotAFile { path: path.to_owned() }),
+        }
+    }
+
+    fn client_conf(&self) -> Result<ClientConf, BundleError> {
+        let file = self.file(
+            CLIENT_CONF_PATH,
+            "it is not a MicRun image: pack the firmware with micrun-image-builder",
+        )?;
+        let mut text = Vec::new();
+        // One byte more than a valid file has, so that a longer one is refused and not cut.
+        file.take(ClientConf::MAX_BYTES as u64 + 1)
+            .read_to_end(&mut text)
+            .map_err(failed(format!("reading {CLIENT_CONF_PATH} in the image")))?;
+        ClientConf::from_bytes(&text).map_err(|error| BundleError::ClientConf(error.to_string()))
+    }
+
+    fn copy_firmware(&self, settings: &Settings, to: &Path) -> Result<(), BundleError> {
+        let path: &RootfsPath = &settings.firmware_path;
+        let file = self.file(path.as_str(), "correct container.firmware_path or pack the image again")?;
+        let doing = || failed::<io::Error>(format!("copying {path} to {}", to.display()));
+        let mut copy = File::create_new(to).map_err(doing())?;
+        let mut reader = HashingReader::new(file);
+        io::copy(&mut reader, &mut copy).map_err(doing())?;
+        // Its folder is closed to others; the guest's own user reads it through a mount.
+        rustix::fs::fchmod(&copy, Mode::from_raw_mode(0o444)).map_err(doing_errno(path))?;
+        let (_, found) = reader.finish();
+        match settings.firmware_hash {
+            Some(expected) if expected != found => {
+                Err(BundleError::WrongHash { path: path.to_string(), found, expected })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn doing_errno(path: &RootfsPath) -> impl FnOnce(rustix::io::Errno) -> BundleError {
+    failed(format!("setting the mode of the copy of {path}"))
+}

@@ -1,0 +1,150 @@
+//! What a container asks for, merged from its sources.
+//!
+//! Weakest first: the image's client.conf, then the annotations of the container. Image annotations never
+//! reach a runtime, so client.conf repeats them in its section `[MicRun]` under the same names; both are
+//! one key space here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use micrun_image_spec::annotation;
+use micrun_image_spec::client_conf::{ClientConf, Key};
+use micrun_image_spec::digest::Sha256Digest;
+use micrun_image_spec::firmware::Pedestal;
+use micrun_image_spec::rootfs_path::RootfsPath;
+use micrun_image_spec::units::Mib;
+
+/// What image and engine ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What the guest runs on.
+    pub pedestal: Pedestal,
+    /// The board that the firmware is built for.
+    pub board: Option<String>,
+    /// The firmware ELF in the image.
+    pub firmware_path: RootfsPath,
+    /// What its digest must be.
+    pub firmware_hash: Option<Sha256Digest>,
+    /// The guest's memory; the board's default where none is given.
+    pub memory: Option<Mib>,
+}
+
+/// A value that cannot be understood: where it stands, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{key} = {value:?}: {why}")]
+pub struct SettingsError {
+    /// The key, as users write it.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Settings {
+    /// Merges an image's client.conf with the annotations of the container.
+    ///
+    /// # Errors
+    ///
+    /// The first value that cannot be understood.
+    pub fn merge(
+        conf: &ClientConf,
+        annotations: &HashMap<String, String>,
+    ) -> Result<Settings, SettingsError> {
+        let values = Values::new(conf, annotations);
+        let firmware_path = match values.parse(annotation::CONTAINER_FIRMWARE_PATH)? {
+            Some(path) => path,
+            None => conf.client_path().ok_or_else(no_firmware)?,
+        };
+        let pedestal = values.parse(annotation::PED_PEDESTAL)?.unwrap_or_else(|| conf.pedestal());
+        Ok(Settings {
+            pedestal,
+            board: values.get(annotation::BOARD).map(str::to_owned),
+            firmware_path,
+            firmware_hash: values.parse(annotation::CONTAINER_FIRMWARE_HASH)?,
+            memory: conf.memory(),
+        })
+    }
+}
+
+fn no_firmware() -> SettingsError {
+    let why = "client.conf does not name the firmware".to_owned();
+    SettingsError { key: Key::ClientPath.as_str().to_owned(), value: String::new(), why }
+}
+
+/// One key space over client.conf and annotations; keys are without prefix.
+struct Values<'a>(BTreeMap<&'a str, &'a str>);
+
+impl<'a> Values<'a> {
+    fn new(conf: &'a ClientConf, annotations: &'a HashMap<String, String>) -> Values<'a> {
+        let mut values: BTreeMap<&str, &str> =
+            conf.micrun().iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        // The older spelling first, so that a key in today's spelling wins.
+        for legacy in [true, false] {
+            for (full, value) in annotations {
+                let Some(key) = annotation::strip(full).filter(|key| key.legacy == legacy) else { continue };
+                if legacy {
+                    tracing::warn!(annotation = full, "old spelling of the prefix {}", annotation::PREFIX);
+                }
+                values.insert(key.name, value);
+            }
+        }
+        Values(values)
+    }
+
+    fn get(&self, key: &str) -> Option<&'a str> {
+        self.0.get(key).copied()
+    }
+
+    fn parse<T>(&self, key: &str) -> Result<Option<T>, SettingsError>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display>,
+    {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.parse().map(Some).map_err(|error: T::Err| SettingsError {
+            key: annotation::key(key),
+            value: value.to_owned(),
+            why: error.to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONF: &str = "[Mica]\nName=z\nClientPath=/firmware.elf\nPedestal=qemu\nPedestalConf=\nMemory=64\n\
+                        [MicRun]\nboard=qemu_arm64\n";
+
+    fn merge(annotations: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let annotations = annotations.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Settings::merge(&CONF.parse().unwrap(), &annotations)
+    }
+
+    #[test]
+    fn the_image_speaks_for_itself() {
+        let settings = merge(&[]).unwrap();
+        assert_eq!(settings.board.as_deref(), Some("qemu_arm64"));
+        assert_eq!((settings.pedestal, settings.memory), (Pedestal::Qemu, Some(Mib(64))));
+    }
+
+    #[test]
+    fn annotations_beat_the_image_and_todays_prefix_beats_the_old_one() {
+        let board = |annotations| merge(annotations).unwrap().board.unwrap();
+        assert_eq!(board(&[("org.openeuler.micran.board", "old")]), "old");
+        assert_eq!(
+            board(&[("org.openeuler.micrun.board", "new"), ("org.openeuler.micran.board", "old")]),
+            "new"
+        );
+    }
+
+    #[test]
+    fn a_path_outside_the_rootfs_is_refused_by_name() {
+        let error = merge(&[("org.openeuler.micrun.container.firmware_path", "/../etc/passwd")]).unwrap_err();
+        assert!(error.to_string().contains("container.firmware_path"), "{error}");
+    }
+
+    #[test]
+    fn a_hash_that_is_none_is_refused() {
+        assert!(merge(&[("org.openeuler.micrun.container.firmware_hash", "sha256:12")]).is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! Bytes between a guest and the streams that the engine named.
+//!
+//! One task owns all of it. It reads the guest whatever the readers do: a console that nobody reads would
+//! stall the guest's processor. What a reader has not taken waits in a bounded ring ([`ring`]). Nothing
+//! here runs while nothing happens.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{timeout, timeout_at};
+
+use crate::pedestal;
+
+pub mod input;
+pub mod ring;
+mod sink;
+
+use sink::Output;
+pub use sink::StreamError;
+
+/// How long the last bytes of a guest that is gone may take to arrive.
+const LAST_BYTES: Duration = Duration::from_millis(500);
+
+/// How much input waits for a guest that does not take it, bytes. More stays in the FIFO.
+const INPUT_LIMIT: usize = 64 * 1024;
+
+/// The streams of a container, as the engine names them.
+#[derive(Clone, Debug, Default)]
+pub struct Stdio {
+    /// A FIFO, or empty.
+    pub stdin: String,
+    /// A FIFO, a `file://` URI, or empty.
+    pub stdout: String,
+    /// As `stdout`. A guest has one console, so nothing is ever written to it.
+    pub stderr: String,
+    /// Whether the engine's user sits at a terminal.
+    pub terminal: bool,
+}
+
+/// The handle on the task that moves the bytes.
+pub struct Hub {
+    control: mpsc::UnboundedSender<Control>,
+    task: JoinHandle<()>,
+}
+
+enum Control {
+    Attach(pedestal::Console),
+    CloseStdin,
+    Drain(oneshot::Sender<()>),
+}
+
+impl Hub {
+    /// Opens the streams and begins to move bytes. Each Ctrl-C on a terminal goes to `interrupts`.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError`] where a stream cannot be opened.
+    pub fn open(
+        stdio: &Stdio,
+        console: pedestal::Console,
+        interrupts: mpsc::UnboundedSender<()>,
+    ) -> Result<Hub, StreamError> {
+        let (control, commands) = mpsc::unbounded_channel();
+        let worker = Worker {
+            guest: Some(split(console)),
+            stdin: sink::open_stdin(&stdio.stdin)?,
+            stdout: Output::open("stdout", &stdio.stdout)?,
+            _stderr: Output::open("stderr", &stdio.stderr)?,
+            pending: Vec::new(),
+            terminal: stdio.terminal,
+            interrupts,
+        };
+        Ok(Hub { control, task: tokio::spawn(worker.run(commands)) })
+    }
+
+    /// Uses a console that replaces a lost one.
+    pub fn attach(&self, console: pedestal::Console) {
+        self.send(Control::Attach(console));
+    }
+
+    /// Takes no more input than what is in the FIFO already.
+    pub fn close_stdin(&self) {
+        self.send(Control::CloseStdin);
+    }
+
+    /// Waits until the last bytes of a guest that is gone are in the buffers, 500 ms at most. Afterwards
+    /// they flow on to a live reader, and the streams close.
+    pub async fn drain(&self) {
+        let (done, drained) = oneshot::channel();
+        self.send(Control::Drain(done));
+        // An error means that the task is at its end already.
+        let _ = drained.await;
+    }
+
+    /// Waits until the streams are closed, `limit` at most; then they are closed with bytes unread.
+    pub async fn close(mut self, limit: Duration) {
+        if timeout(limit, &mut self.task).await.is_err() {
+            tracing::warn!("the reader did not take the last output in time");
+        }
+    }
+
+    fn send(&self, control: Control) {
+        // A task at its end has nothing left to do any of this to.
+        let _ = self.control.send(control);
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Worker {
+    guest: Option<(ReadHalf<pedestal::Console>, WriteHalf<pedestal::Console>)>,
+    stdin: Option<pipe::Receiver>,
+    stdout: Output,
+    /// Held open so that a client that opens it for reading gets on, and sees its end with ours.
+    _stderr: Output,
+    /// Input that the guest has not taken yet.
+    pending: Vec<u8>,
+    terminal: bool,
+    interrupts: mpsc::UnboundedSender<()>,
+}
+
+impl Worker {
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Control>) {
+        let mut buffer = vec![0; 8 * 1024];
+        loop {
+            let (reader, writer) = match &mut self.guest {
+                Some((reader, writer)) => (Some(reader), Some(writer)),
+                None => (None, None),
+            };
+            tokio::select! {
+                biased;
+                command = commands.recv() => match command {
+                    Some(Control::Attach(console)) => self.guest = Some(split(console)),
+                    Some(Control::CloseStdin) => self.close_stdin(),
+                    Some(Control::Drain(done)) => return self.finish(&mut buffer, done).await,
+                    None => return,
+                },
+                read = from_guest(reader, &mut buffer) => match read {
+                    Some(length) => self.stdout.push(&buffer[..length]),
+                    None => self.guest = None,
+                },
+                written = to_guest(writer, &self.pending) => match written {
+                    Some(count) => drop(self.pending.drain(..count)),
+                    None => self.guest = None,
+                },
+                () = self.stdout.wait_writable() => self.stdout.flush(),
+                () = readable(self.stdin.as_ref()), if self.pending.len() < INPUT_LIMIT => self.read_stdin(),
+            }
+        }
+    }
+
+    /// Takes what is in the FIFO. False when there is nothing more.
+    fn read_stdin(&mut self) {
+        let mut buffer = [0; 4096];
+        match self.stdin.as_ref().map(|pipe| pipe.try_read(&mut buffer)) {
+            Some(Ok(length @ 1..)) => {
+                let input = input::interpret(&buffer[..length], self.terminal);
+                self.pending.extend_from_slice(input.forward);
+                if input.interrupt {
+                    // The container that would act on it is gone when nobody listens.
+                    let _ = self.interrupts.send(());
+                }
+            }
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            // No end of file comes from a FIFO that is open for writing here, so this is an error.
+            _ => self.stdin = None,
+        }
+    }
+
+    /// Input ends, but not before what was written until now.
+    fn close_stdin(&mut self) {
+        let mut before = usize::MAX;
+        while self.stdin.is_some() && self.pending.len() != before && self.pending.len() < INPUT_LIMIT {
+            before = self.pending.len();
+            self.read_stdin();
+        }
+        self.stdin = None;
+    }
+
+    async fn finish(mut self, buffer: &mut [u8], drained: oneshot::Sender<()>) {
+        self.stdin = None;
+        let deadline = tokio::time::Instant::now() + LAST_BYTES;
+        if let Some((mut reader, _)) = self.guest.take() {
+            while let Ok(Some(length)) = timeout_at(deadline, from_guest(Some(&mut reader), buffer)).await {
+                self.stdout.push(&buffer[..length]);
+            }
+        }
+        // The container that waits for this may be gone.
+        let _ = drained.send(());
+        self.stdout.finish().await;
+    }
+}
+
+/// Reads from the guest; `None` when its console is at its end. Waits for ever without a console.
+async fn from_guest(reader: Option<&mut ReadHalf<pedestal::Console>>, buffer: &mut [u8]) -> Option<usize> {
+    match reader {
+        Some(reader) => reader.read(buffer).await.ok().filter(|length| *length > 0),
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes to the guest; `None` when its console is at its end. Waits for ever without a console or bytes.
+async fn to_guest(writer: Option<&mut WriteHalf<pedestal::Console>>, bytes: &[u8]) -> Option<usize> {
+    match writer {
+        Some(writer) if !bytes.is_empty() => writer.write(bytes).await.ok().filter(|count| *count > 0),
+        _ => std::future::pending().await,
+    }
+}
+
+async fn readable(pipe: Option<&pipe::Receiver>) {
+    match pipe {
+        // An error shows in the read that follows.
+        Some(pipe) => drop(pipe.readable().await),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,108 @@
+//! Output that a reader has not taken yet. Bounded: a slow or absent reader loses the oldest bytes and is
+//! told how many, so the guest never waits for it.
+
+use std::collections::VecDeque;
+
+/// A byte buffer that forgets its oldest bytes.
+#[derive(Debug)]
+pub struct Ring {
+    bytes: VecDeque<u8>,
+    capacity: usize,
+    lost: u64,
+}
+
+impl Ring {
+    /// A buffer for at most `capacity` bytes. It takes no memory before it is used.
+    pub fn new(capacity: usize) -> Ring {
+        Ring { bytes: VecDeque::new(), capacity, lost: 0 }
+    }
+
+    /// Adds bytes, at the cost of the oldest ones.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let kept = &bytes[bytes.len().saturating_sub(self.capacity)..];
+        let surplus = (self.bytes.len() + kept.len()).saturating_sub(self.capacity);
+        self.bytes.drain(..surplus);
+        self.bytes.extend(kept);
+        self.lost += (surplus + bytes.len() - kept.len()) as u64;
+    }
+
+    /// The oldest bytes, as far as they lie together. After a loss, the first of them say so.
+    pub fn front(&mut self) -> &[u8] {
+        if self.lost > 0 {
+            let notice =
+                format!("\r\n[micrun: {} bytes of output lost: the reader was too slow]\r\n", self.lost);
+            self.lost = 0;
+            for byte in notice.bytes().rev() {
+                self.bytes.push_front(byte);
+            }
+        }
+        self.bytes.as_slices().0
+    }
+
+    /// Forgets the `count` oldest bytes: they were written.
+    pub fn consume(&mut self, count: usize) {
+        self.bytes.drain(..count.min(self.bytes.len()));
+        if self.bytes.is_empty() {
+            // An idle container keeps no buffer.
+            self.bytes = VecDeque::new();
+        }
+    }
+
+    /// True if there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.lost == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn take_all(ring: &mut Ring) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !ring.is_empty() {
+            let front = ring.front().to_vec();
+            ring.consume(front.len());
+            all.extend(front);
+        }
+        all
+    }
+
+    #[test]
+    fn keeps_the_newest_bytes_and_says_how_many_are_gone() {
+        let mut ring = Ring::new(4);
+        ring.push(b"abc");
+        ring.push(b"def");
+        let text = String::from_utf8(take_all(&mut ring)).unwrap();
+        assert!(text.contains("2 bytes of output lost") && text.ends_with("cdef"), "{text:?}");
+        ring.push(b"g");
+        assert_eq!(take_all(&mut ring), b"g", "one loss is told once");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_below_the_capacity(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..20),
+        ) {
+            let mut ring = Ring::new(1000);
+            let all: Vec<u8> = chunks.concat();
+            for chunk in &chunks {
+                ring.push(chunk);
+            }
+            prop_assert_eq!(take_all(&mut ring), all);
+        }
+
+        #[test]
+        fn kept_and_lost_add_up(sizes in proptest::collection::vec(0_usize..30, 0..30)) {
+            let mut ring = Ring::new(16);
+            for size in &sizes {
+                ring.push(&vec![b'x'; *size]);
+                prop_assert!(ring.bytes.len() <= 16);
+            }
+            let total: usize = sizes.iter().sum();
+            prop_assert_eq!(ring.bytes.len() as u64 + ring.lost, total as u64);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! From the engine's request to a guest that is ready to run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::events::{Events, TaskEvent};
+use super::owner::{Inbox, Owner};
+use super::state::{Snapshot, Status};
+use super::{Container, Info};
+use crate::bundle::{Bundle, BundleError, Mount};
+use crate::console::{Hub, Stdio, StreamError};
+use crate::id::{Id, Key};
+use crate::pedestal::{
+    self, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, Plan, PlanError, Record,
+};
+use crate::store::{Entry, State, Store, StoreError};
+
+/// What containers are made with; the same for all of a shim.
+pub struct Context {
+    /// The back ends, in order of preference.
+    pub drivers: Vec<Arc<dyn Driver>>,
+    /// The host.
+    pub node: Node,
+    /// The state directory.
+    pub store: Store,
+    /// Where events go.
+    pub events: Events,
+}
+
+/// What the engine asks for.
+pub struct CreateRequest {
+    /// The container.
+    pub key: Key,
+    /// The pod that it belongs to.
+    pub pod: Id,
+    /// The engine's bundle directory.
+    pub bundle: PathBuf,
+    /// How to mount the root file system; none where that is done already.
+    pub mounts: Vec<Mount>,
+    /// The streams.
+    pub stdio: Stdio,
+}
+
+/// Why a container cannot be created. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+#[error("container {key}: {reason}")]
+pub struct CreateError {
+    /// The container.
+    pub key: Key,
+    /// What is wrong.
+    pub reason: CreateFailure,
+}
+
+/// What is wrong with a container to be created.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant says what its own type says")]
+pub enum CreateFailure {
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error("reading /proc: {0}")]
+    Proc(std::io::Error),
+}
+
+impl Context {
+    /// Creates a container.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError`]; whatever was made on the way is gone again.
+    pub async fn create(&self, request: CreateRequest) -> Result<Container, CreateError> {
+        let key = request.key.clone();
+        let failed = |reason: CreateFailure| CreateError { key: key.clone(), reason };
+        let entry = self.reserve(&key).await.map_err(failed)?;
+        match self.create_in(&entry, &request).await {
+            Ok(parts) => Ok(self.hand_over(entry, request, parts)),
+            Err(reason) => {
+                if let Err(error) = entry.remove() {
+                    tracing::warn!(container = %key, %error, "files are left behind");
+                }
+                Err(failed(reason))
+            }
+        }
+    }
+
+    /// Takes the container's directory, and frees what a shim that was killed has left there.
+    async fn reserve(&self, key: &Key) -> Result<Entry, CreateFailure> {
+        let entry = self.store.reserve(key)?;
+        if let Some(record) = entry.load().and_then(|state| state.guest) {
+            tracing::warn!(container = %key, "freeing what an earlier shim left behind");
+            pedestal::destroy(&self.drivers, &record).await?;
+        }
+        entry.clear()?;
+        Ok(entry)
+    }
+
+    async fn create_in(&self, entry: &Entry, request: &CreateRequest) -> Result<Parts, CreateFailure> {
+        let bundle = Bundle::open(&request.bundle)?;
+        let image = bundle.read_image(request.mounts.clone(), entry.dir()).await?;
+        let spec = GuestSpec {
+            key: request.key.clone(),
+            dir: entry.dir().to_owned(),
+            firmware: image.firmware,
+            settings: image.settings,
+        };
+        let (driver, plan) = self.plan(&spec)?;
+        let mut state =
+            State::new(request.pod.clone(), request.bundle.clone()).map_err(CreateFailure::Proc)?;
+        state.guest = Some(plan.record());
+        entry.save(&state)?;
+        let created = plan.create().await?;
+        let record = created.record.clone();
+        state.guest = Some(record.clone());
+        state.pid = created.guest.pid().unwrap_or(state.pid);
+        let parts = match entry.save(&state) {
+            Ok(()) => {
+                Parts::connect(Arc::clone(&driver), created, &request.stdio).map_err(CreateFailure::from)
+            }
+            Err(error) => Err(error.into()),
+        };
+        if parts.is_err() {
+            driver.destroy(&record).await?;
+        }
+        parts
+    }
+
+    fn plan(&self, spec: &GuestSpec) -> Result<Planned, PlanError> {
+        let pedestal = spec.settings.pedestal;
+        let Some(driver) = self.drivers.iter().find(|driver| driver.serves(pedestal)) else {
+            let names: Vec<&str> = self.drivers.iter().map(|driver| driver.name()).collect();
+            return Err(PlanError::new(
+                format!("the image is for the pedestal {pedestal}, which this node cannot run"),
+                format!("use an image for one of: {}", names.join(", ")),
+            ));
+        };
+        Ok((Arc::clone(driver), driver.plan(spec, &self.node)?))
+    }
+
+    fn hand_over(&self, entry: Entry, request: CreateRequest, parts: Parts) -> Container {
+        // A guest without a process of its own is represented by its shim.
+        let pid = parts.guest.pid().unwrap_or_else(std::process::id);
+        let info = Arc::new(Info { key: request.key, bundle: request.bundle, stdio: request.stdio });
+        let (snapshot_in, snapshot) = watch::channel(Snapshot { status: Status::Created, pid, exit: None });
+        let (requests_in, requests) = mpsc::channel(16);
+        let owner = Owner {
+            info: Arc::clone(&info),
+            driver: parts.driver,
+            guest: parts.guest,
+            record: parts.record,
+            entry,
+            hub: parts.hub,
+            events: self.events.clone(),
+            snapshot: snapshot_in,
+            kill: None,
+            give_up: None,
+        };
+        let stdio = info.stdio.clone();
+        self.events.publish(&info.key, TaskEvent::Created { pid, bundle: info.bundle.clone(), stdio });
+        tokio::spawn(owner.run(Inbox { requests, guest: parts.events, interrupts: parts.interrupts }));
+        Container { info, requests: requests_in, snapshot }
+    }
+}
+
+/// A plan and the driver that made it.
+type Planned = (Arc<dyn Driver>, Box<dyn Plan>);
+
+/// What a created container is made of.
+struct Parts {
+    driver: Arc<dyn Driver>,
+    guest: Box<dyn Guest>,
+    record: Record,
+    events: mpsc::UnboundedReceiver<Event>,
+    hub: Hub,
+    interrupts: mpsc::UnboundedReceiver<()>,
+}
+
+impl Parts {
+    /// Connects a guest's console to the engine's streams, before its first instruction.
+    fn connect(driver: Arc<dyn Driver>, created: Created, stdio: &Stdio) -> Result<Parts, StreamError> {
+        let Created { guest, record, console, events } = created;
+        let (interrupts_in, interrupts) = mpsc::unbounded_channel();
+        let hub = Hub::open(stdio, console, interrupts_in)?;
+        Ok(Parts { driver, guest, record, events, hub, interrupts })
+    }
+}

@@ -1,0 +1,178 @@
+//! One container: a guest, its console, its files, from Create to Delete.
+//!
+//! ```text
+//!   Create ──> CREATED ──Start──> RUNNING ──Pause──> PAUSED
+//!                 │                │   <──Resume──     │
+//!                 │               exit                exit
+//!                 ├────Kill────┐   │  ┌────────────────┘
+//!                 │            v   v  v
+//!                 │           STOPPED            exit status kept
+//!                 │              │
+//!                 └──────────────┴───Delete──> nothing is left
+//! ```
+//!
+//! - [`state`]: the states and the table of what each allows.
+//! - [`create`]: everything up to CREATED, undone where it fails half-way.
+//! - [`owner`]: the one task that owns the container afterwards. Requests and guest events reach it through
+//!   its queues; what it knows is published, not shared.
+//! - [`exit`]: the exit status, in one table.
+//! - [`events`]: what the engine is told.
+
+pub mod create;
+pub mod events;
+pub mod exit;
+mod owner;
+pub mod state;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::console::Stdio;
+use crate::id::Key;
+use crate::pedestal::{DriverError, Usage};
+use state::{Exit, Illegal, Snapshot};
+
+/// Why a request to a container failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// The state does not allow it.
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
+    /// The guest cannot do it, ever.
+    #[error("{0}")]
+    Unsupported(&'static str),
+    /// There is no such signal.
+    #[error("{0} is not a signal")]
+    NoSuchSignal(u32),
+    /// The driver failed.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The container was deleted meanwhile.
+    #[error("container not found")]
+    Gone,
+}
+
+/// What does not change in a container's life.
+#[derive(Debug)]
+pub struct Info {
+    /// Its name on the node.
+    pub key: Key,
+    /// The engine's bundle directory.
+    pub bundle: PathBuf,
+    /// Its streams.
+    pub stdio: Stdio,
+}
+
+/// The handle on a container. Clones are handles on the same one.
+#[derive(Clone)]
+pub struct Container {
+    info: Arc<Info>,
+    requests: mpsc::Sender<Request>,
+    snapshot: watch::Receiver<Snapshot>,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, ContainerError>>;
+
+enum Request {
+    Start(Reply<u32>),
+    Kill(u32, Reply<()>),
+    Pause(Reply<()>),
+    Resume(Reply<()>),
+    Usage(Reply<Usage>),
+    CloseStdin(Reply<()>),
+    Delete(Reply<Snapshot>),
+}
+
+impl Container {
+    /// What does not change.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// What is known now.
+    pub fn snapshot(&self) -> Snapshot {
+        *self.snapshot.borrow()
+    }
+
+    /// Waits for the end of the guest.
+    ///
+    /// # Errors
+    ///
+    /// [`ContainerError::Gone`] where the container is deleted without an end (never started).
+    pub async fn wait(&self) -> Result<Exit, ContainerError> {
+        let mut snapshot = self.snapshot.clone();
+        let stopped = snapshot.wait_for(|now| now.exit.is_some()).await.map_err(|_| ContainerError::Gone)?;
+        stopped.exit.ok_or(ContainerError::Gone)
+    }
+
+    /// Lets the guest run; the pid that stands for it.
+    ///
+    /// # Errors
+    ///
+    /// A wrong state, or the driver's.
+    pub async fn start(&self) -> Result<u32, ContainerError> {
+        self.ask(Request::Start).await
+    }
+
+    /// Delivers a signal, as far as an RTOS guest can have signals. Does not wait for the guest's end.
+    ///
+    /// # Errors
+    ///
+    /// [`Illegal::Finished`] after the guest's end, a number that is no signal, or the driver's.
+    pub async fn kill(&self, signal: u32) -> Result<(), ContainerError> {
+        self.ask(|reply| Request::Kill(signal, reply)).await
+    }
+
+    /// Stops the guest's clock.
+    ///
+    /// # Errors
+    ///
+    /// A wrong state, a guest that cannot be paused, or the driver's.
+    pub async fn pause(&self) -> Result<(), ContainerError> {
+        self.ask(Request::Pause).await
+    }
+
+    /// Lets a paused guest go on.
+    ///
+    /// # Errors
+    ///
+    /// A wrong state, or the driver's.
+    pub async fn resume(&self) -> Result<(), ContainerError> {
+        self.ask(Request::Resume).await
+    }
+
+    /// What the guest has used. Of a guest that is gone: nothing.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    pub async fn usage(&self) -> Result<Usage, ContainerError> {
+        self.ask(Request::Usage).await
+    }
+
+    /// Takes no more input.
+    ///
+    /// # Errors
+    ///
+    /// [`ContainerError::Gone`].
+    pub async fn close_stdin(&self) -> Result<(), ContainerError> {
+        self.ask(Request::CloseStdin).await
+    }
+
+    /// Frees everything. Waits for unread output, 2 s at most.
+    ///
+    /// # Errors
+    ///
+    /// A wrong state, or the driver's; the container is then still there.
+    pub async fn delete(&self) -> Result<Snapshot, ContainerError> {
+        self.ask(Request::Delete).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, ContainerError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| ContainerError::Gone)?;
+        answer.await.map_err(|_| ContainerError::Gone)?
+    }
+}

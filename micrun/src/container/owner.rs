@@ -1,0 +1,257 @@
+//! The task that owns a container.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::events::{Events, TaskEvent};
+use super::exit::{self, KillReason};
+use super::state::{Exit, Operation, Snapshot, Status};
+use super::{ContainerError, Info, Request};
+use crate::console::Hub;
+use crate::pedestal::{Driver, DriverError, Event, ExitCause, ExitNotice, Guest, Record, Usage};
+use crate::store::Entry;
+
+/// How long Delete waits for output that nobody has read.
+const UNREAD_OUTPUT: Duration = Duration::from_secs(2);
+
+/// How long a guest that cannot be forced may take to follow a request, before it is declared stopped.
+const UNFORCED_STOP: Duration = Duration::from_secs(2);
+
+const SIGKILL: u32 = 9;
+/// Signals that end nothing: 0 (the existence check), SIGCHLD, SIGCONT, SIGURG, SIGWINCH (signal(7)).
+const HARMLESS_SIGNALS: [u32; 5] = [0, 17, 18, 23, 28];
+/// The highest signal number of Linux (`_NSIG`).
+const LAST_SIGNAL: u32 = 64;
+
+/// A container and all that belongs to it.
+pub(super) struct Owner {
+    pub info: Arc<Info>,
+    pub driver: Arc<dyn Driver>,
+    pub guest: Box<dyn Guest>,
+    pub record: Record,
+    pub entry: Entry,
+    pub hub: Hub,
+    pub events: Events,
+    pub snapshot: watch::Sender<Snapshot>,
+    pub kill: Option<KillReason>,
+    /// When a guest that was asked and cannot be forced is declared stopped.
+    pub give_up: Option<Instant>,
+}
+
+/// What reaches the task from outside.
+pub(super) struct Inbox {
+    pub requests: mpsc::Receiver<Request>,
+    pub guest: mpsc::UnboundedReceiver<Event>,
+    pub interrupts: mpsc::UnboundedReceiver<()>,
+}
+
+impl Owner {
+    /// Owns the container until it is deleted.
+    pub async fn run(mut self, mut inbox: Inbox) {
+        loop {
+            tokio::select! {
+                biased;
+                Some(event) = inbox.guest.recv() => self.on_event(event).await,
+                Some(()) = inbox.interrupts.recv() => self.on_interrupt().await,
+                () = sleep_until(self.give_up) => self.on_give_up().await,
+                request = inbox.requests.recv() => match request {
+                    Some(Request::Delete(reply)) => match self.delete().await {
+                        Ok(snapshot) => return self.leave(snapshot, reply).await,
+                        Err(error) => drop(reply.send(Err(error))),
+                    },
+                    Some(request) => self.answer(request).await,
+                    // Every handle is gone, so nobody can delete it: the shim is on its way out.
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// A caller that went away is no reason to undo what was done, so replies may go nowhere.
+    async fn answer(&mut self, request: Request) {
+        match request {
+            Request::Start(reply) => drop(reply.send(self.start().await)),
+            Request::Kill(signal, reply) => drop(reply.send(self.signal(signal).await)),
+            Request::Pause(reply) => drop(reply.send(self.pause().await)),
+            Request::Resume(reply) => drop(reply.send(self.resume().await)),
+            Request::Usage(reply) => drop(reply.send(self.usage())),
+            Request::CloseStdin(reply) => {
+                self.hub.close_stdin();
+                drop(reply.send(Ok(())));
+            }
+            Request::Delete(_) => unreachable!("handled where the loop can end"),
+        }
+    }
+
+    fn status(&self) -> Status {
+        self.snapshot.borrow().status
+    }
+
+    fn set(&self, status: Status) {
+        self.snapshot.send_modify(|snapshot| snapshot.status = status);
+    }
+
+    fn publish(&self, event: TaskEvent) {
+        self.events.publish(&self.info.key, event);
+    }
+
+    async fn start(&mut self) -> Result<u32, ContainerError> {
+        self.status().check(Operation::Start)?;
+        if let Err(error) = self.guest.start().await {
+            self.stop_by_force().await?;
+            return Err(error.into());
+        }
+        self.set(Status::Running);
+        let pid = self.snapshot.borrow().pid;
+        self.publish(TaskEvent::Started { pid });
+        Ok(pid)
+    }
+
+    async fn pause(&mut self) -> Result<(), ContainerError> {
+        self.status().check(Operation::Pause)?;
+        if !self.guest.capabilities().pause {
+            return Err(ContainerError::Unsupported("this guest's pedestal cannot pause it"));
+        }
+        self.guest.pause().await?;
+        self.set(Status::Paused);
+        self.publish(TaskEvent::Paused);
+        Ok(())
+    }
+
+    async fn resume(&mut self) -> Result<(), ContainerError> {
+        self.status().check(Operation::Resume)?;
+        self.guest.resume().await?;
+        self.set(Status::Running);
+        self.publish(TaskEvent::Resumed);
+        Ok(())
+    }
+
+    fn usage(&self) -> Result<Usage, ContainerError> {
+        match self.status() {
+            Status::Stopped => Ok(Usage::default()),
+            _ => Ok(self.guest.usage()?),
+        }
+    }
+
+    async fn signal(&mut self, signal: u32) -> Result<(), ContainerError> {
+        self.status().check(Operation::Kill)?;
+        let number = u8::try_from(signal).ok().filter(|_| signal <= LAST_SIGNAL);
+        let number = number.ok_or(ContainerError::NoSuchSignal(signal))?;
+        if HARMLESS_SIGNALS.contains(&signal) {
+            return Ok(());
+        }
+        self.stop(KillReason::Signal(number), signal == SIGKILL).await
+    }
+
+    async fn on_interrupt(&mut self) {
+        if self.status().check(Operation::Kill).is_err() {
+            return;
+        }
+        if let Err(error) = self.stop(KillReason::Interrupt, false).await {
+            tracing::warn!(container = %self.info.key, %error, "Ctrl-C could not stop the guest");
+        }
+    }
+
+    /// Asks a guest that listens, unless it is to be forced; forces every other one.
+    async fn stop(&mut self, reason: KillReason, force: bool) -> Result<(), ContainerError> {
+        self.kill = Some(reason);
+        let can = self.guest.capabilities();
+        if can.ask && !force {
+            self.guest.ask().await?;
+            if can.exit == ExitNotice::Never {
+                self.finish(ExitCause::Stopped).await;
+            }
+            return Ok(());
+        }
+        self.stop_by_force().await
+    }
+
+    async fn stop_by_force(&mut self) -> Result<(), ContainerError> {
+        let can = self.guest.capabilities();
+        if can.force {
+            return Ok(self.guest.force().await?);
+        }
+        if can.ask {
+            self.guest.ask().await?;
+        }
+        // Kept from an earlier request: asking again does not extend the time.
+        self.give_up.get_or_insert_with(|| Instant::now() + UNFORCED_STOP);
+        Ok(())
+    }
+
+    async fn on_give_up(&mut self) {
+        tracing::warn!(
+            container = %self.info.key,
+            "the guest cannot be forced and did not stop: its core may still run"
+        );
+        self.finish(ExitCause::Stopped).await;
+    }
+
+    async fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Exited(cause) => self.finish(cause).await,
+            Event::ConsoleLost(why) => {
+                tracing::warn!(container = %self.info.key, why, "the console of the guest is lost");
+            }
+            Event::ConsoleBack(console) => self.hub.attach(console),
+        }
+    }
+
+    /// The guest is gone: its last output, then its state, then the event.
+    async fn finish(&mut self, cause: ExitCause) {
+        self.give_up = None;
+        if self.status() == Status::Stopped {
+            return;
+        }
+        self.hub.drain().await;
+        let exit = Exit { status: exit::status(&cause, self.kill), at: SystemTime::now() };
+        tracing::info!(container = %self.info.key, status = exit.status, %cause, "the guest ended");
+        self.snapshot.send_modify(|snapshot| {
+            snapshot.status = Status::Stopped;
+            snapshot.exit = Some(exit);
+        });
+        let pid = self.snapshot.borrow().pid;
+        self.publish(TaskEvent::Exited { pid, exit });
+    }
+
+    async fn delete(&mut self) -> Result<Snapshot, ContainerError> {
+        let status = self.status();
+        status.check(Operation::Delete)?;
+        if status == Status::Created {
+            // Nothing runs, so nobody is told of an end; the event of the deletion follows.
+            self.guest.force().await.or_else(unless_unsupported)?;
+        }
+        self.driver.destroy(&self.record).await?;
+        if let Err(error) = self.entry.remove() {
+            tracing::warn!(container = %self.info.key, %error, "files are left behind");
+        }
+        Ok(*self.snapshot.borrow())
+    }
+
+    async fn leave(self, snapshot: Snapshot, reply: super::Reply<Snapshot>) {
+        if snapshot.status == Status::Created {
+            self.hub.drain().await;
+        }
+        self.hub.close(UNREAD_OUTPUT).await;
+        self.events.publish(&self.info.key, TaskEvent::Deleted { pid: snapshot.pid, exit: snapshot.exit });
+        let _ = reply.send(Ok(snapshot));
+    }
+}
+
+/// A guest that cannot be forced is left to [`Driver::destroy`].
+fn unless_unsupported(error: DriverError) -> Result<(), DriverError> {
+    match error {
+        DriverError::Unsupported(_) => Ok(()),
+        other => Err(other),
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,93 @@
+//! Names that come from the engine and end up in paths.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A containerd namespace or container id: what containerd's own `identifiers` package accepts
+/// (letters, digits and single `.`, `_`, `-` between them, 76 bytes at most), so it is safe in a path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Id(String);
+
+/// Longest id, in bytes (containerd `identifiers.maxLength`).
+pub const MAX_ID: usize = 76;
+
+/// Why a string is not an [`Id`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a valid id: 1 to {MAX_ID} letters, digits, and '.', '_', '-' between them")]
+pub struct InvalidId(String);
+
+impl Id {
+    /// Checks and takes a name.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidId`] where containerd itself would refuse the name.
+    pub fn new(text: impl Into<String>) -> Result<Id, InvalidId> {
+        let text = text.into();
+        let words = || text.split(['.', '_', '-']);
+        let valid = text.len() <= MAX_ID
+            && words().all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric()));
+        if valid { Ok(Id(text)) } else { Err(InvalidId(text)) }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Id {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Id, InvalidId> {
+        Id::new(text)
+    }
+}
+
+impl From<Id> for String {
+    fn from(id: Id) -> String {
+        id.0
+    }
+}
+
+/// What names a container on a node: ids are unique within a containerd namespace only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// The containerd namespace.
+    pub namespace: Id,
+    /// The container id.
+    pub id: Id,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Id;
+
+    #[test]
+    fn takes_what_containerd_takes() {
+        for good in ["a", "0", "default", "k8s.io", "a-b_c.d", &"x".repeat(76)] {
+            assert!(Id::new(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_could_leave_the_state_directory() {
+        for bad in ["", ".", "..", "a/b", "../x", "a..b", "-a", "a-", "a\0", "ä", &"x".repeat(77)] {
+            assert!(Id::new(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Work inside a mount namespace that the shim itself never enters.
+//!
+//! A mount namespace belongs to a thread (together with its root and working directory, which it must
+//! share with no other thread). So such work runs on a thread of its own that ends with it: whatever it
+//! mounted is gone then, even if the whole process is killed half-way.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
+
+use rustix::mount::MountPropagationFlags;
+use rustix::thread::UnshareFlags;
+use tokio::sync::oneshot;
+
+use crate::sys::unshare;
+
+/// Runs `work` in a new mount namespace: it sees all mounts of the node, and the node sees none of its own.
+///
+/// # Errors
+///
+/// Where no thread or no namespace can be made (not root), or what `work` itself returns.
+pub async fn with_private_mounts<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<std::io::Error> + Send + 'static,
+{
+    on_own_thread(move || {
+        unshare(UnshareFlags::NEWNS | UnshareFlags::FS).map_err(std::io::Error::from)?;
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        rustix::mount::mount_change(c"/", private).map_err(std::io::Error::from)?;
+        work()
+    })
+    .await
+}
+
+/// Runs `work` in the mount namespace that `namespace` (a `/proc/PID/ns/mnt`) refers to.
+///
+/// # Errors
+///
+/// Where the namespace cannot be entered, or what `work` itself returns.
+pub async fn within<T, E>(
+    namespace: OwnedFd,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<std::io::Error> + Send + 'static,
+{
+    on_own_thread(move || {
+        unshare(UnshareFlags::FS).map_err(std::io::Error::from)?;
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), None).map_err(std::io::Error::from)?;
+        work()
+    })
+    .await
+}
+
+async fn on_own_thread<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<std::io::Error> + Send + 'static,
+{
+    let (done, result) = oneshot::channel();
+    thread::Builder::new().name("mounts".to_owned()).spawn(move || {
+        // Nobody waits for the result any more when the receiver is gone.
+        let _ = done.send(work());
+    })?;
+    result.await.unwrap_or_else(|_| Err(std::io::Error::other("the helper thread panicked").into()))
+}

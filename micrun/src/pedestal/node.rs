@@ -1,0 +1,44 @@
+//! What a plan may know about the node.
+
+use std::path::{Path, PathBuf};
+
+use micrun_image_spec::board::{BoardError, Boards};
+use rustix::fs::{Access, access};
+
+/// Where a node keeps board profiles of its own. Outside `/etc/mica` itself: micad reads every file there.
+pub const BOARDS_DIR: &str = "/etc/mica/micrun/boards.d";
+
+/// Looked through after `PATH`, which an engine may hand over empty.
+const PROGRAM_DIRS: [&str; 4] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/libexec"];
+
+/// The Linux host, as far as plans look at it.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The boards that guests of this node can be built for.
+    pub boards: Boards,
+    program_dirs: Vec<PathBuf>,
+}
+
+impl Node {
+    /// Reads the node: built-in boards, those of `/etc/mica/micrun/boards.d`, and `PATH`.
+    ///
+    /// # Errors
+    ///
+    /// A board file that cannot be read or is not valid.
+    pub fn read() -> Result<Node, BoardError> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let dirs = std::env::split_paths(&path).chain(PROGRAM_DIRS.map(PathBuf::from));
+        Ok(Node::new(Boards::load(&[PathBuf::from(BOARDS_DIR)])?, dirs))
+    }
+
+    /// A node with these boards that looks for programs in these folders.
+    pub fn new(boards: Boards, program_dirs: impl IntoIterator<Item = PathBuf>) -> Node {
+        Node { boards, program_dirs: program_dirs.into_iter().filter(|dir| dir.is_absolute()).collect() }
+    }
+
+    /// The first executable file of this name.
+    pub fn find_program(&self, name: &str) -> Option<PathBuf> {
+        let runnable = |path: &PathBuf| Path::is_file(path) && access(path, Access::EXEC_OK).is_ok();
+        self.program_dirs.iter().map(|dir| dir.join(name)).find(runnable)
+    }
+}

@@ -1,0 +1,362 @@
+//! Starts the emulator confined: own mount, network, IPC and UTS namespaces, an unprivileged user, no
+//! capabilities, nothing open but its control socket, its console and its error stream.
+//!
+//! A dynamically linked emulator needs its libraries to start and nothing afterwards. So its root is an
+//! empty tmpfs on which the system's program folders are mounted read-only; once it has answered on QMP
+//! they are taken away ([`Root::empty`]), and what runs the guest sees an empty directory.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::fs;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::thread::UnshareFlags;
+
+use super::plan::{FIRMWARE_IN_JAIL, QemuPlan};
+use crate::namespace;
+use crate::pedestal::DriverError;
+use crate::sys;
+
+/// An emulator that was started and has not been heard of yet.
+pub struct Process {
+    /// The child process.
+    pub child: Child,
+    /// QMP.
+    pub control: UnixStream,
+    /// The guest's console.
+    pub console: UnixStream,
+    /// What the emulator writes to its error stream.
+    pub stderr: PipeReader,
+    /// What it sees of the node.
+    pub root: Root,
+}
+
+/// Starts the emulator.
+///
+/// # Errors
+///
+/// The step that failed, with the system's answer.
+pub fn spawn(plan: &QemuPlan) -> Result<Process, DriverError> {
+    let doing = |what: &str| DriverError::io::<io::Error>(format!("{what} for {}", plan.program.display()));
+    let (control, control_theirs) = UnixStream::pair().map_err(doing("making a control socket"))?;
+    let (console, console_theirs) = UnixStream::pair().map_err(doing("making a console socket"))?;
+    let (mut stderr, stderr_theirs) = io::pipe().map_err(doing("making a pipe"))?;
+    fs::create_dir_all(&plan.jail).map_err(doing("making the root directory"))?;
+    let jail = Jail::new(plan).map_err(doing("preparing the root directory"))?;
+
+    let mut command = Command::new(&plan.program);
+    command
+        .args(&plan.arguments)
+        .args(socket_arguments(control_theirs.as_fd(), console_theirs.as_fd()))
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr_theirs);
+    let inherited: [OwnedFd; 2] = [control_theirs.into(), console_theirs.into()];
+    let shim = rustix::process::getpid();
+    let user = User::find();
+    let root = Root { targets: jail.mounts.iter().map(|mount| mount.target.clone()).collect() };
+    // SAFETY: the closure runs between fork and exec. It makes system calls only, on paths and numbers
+    // computed before the fork: it does not allocate, takes no lock and touches no state of the shim.
+    unsafe {
+        command.pre_exec(move || jail.enter(&inherited, user, shim));
+    }
+    let child = command.spawn();
+    drop(command); // closes this side's copies of the emulator's ends
+    match child {
+        Ok(child) => Ok(Process { child, control, console, stderr, root }),
+        Err(source) => {
+            let mut step = String::new();
+            // The child has exited, so this ends; without a step it was the exec itself.
+            let _ = stderr.read_to_string(&mut step);
+            let step = if step.is_empty() { "starting" } else { step.trim_end() };
+            Err(DriverError::Io { doing: format!("{step} {}", plan.program.display()), source })
+        }
+    }
+}
+
+fn socket_arguments(control: BorrowedFd<'_>, console: BorrowedFd<'_>) -> [String; 8] {
+    [
+        "-chardev".to_owned(),
+        format!("socket,id=control,fd={}", control.as_raw_fd()),
+        "-mon".to_owned(),
+        "chardev=control,mode=control".to_owned(),
+        "-chardev".to_owned(),
+        format!("socket,id=console,fd={}", console.as_raw_fd()),
+        "-serial".to_owned(),
+        "chardev:console".to_owned(),
+    ]
+}
+
+/// The folders of the node that an emulator sees while it starts.
+#[derive(Clone)]
+pub struct Root {
+    targets: Vec<CString>,
+}
+
+impl Root {
+    /// Takes them away from the emulator `pid`: from now on it sees an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// The system's answer; the emulator is then better ended than left as it is.
+    pub async fn empty(self, pid: u32) -> Result<(), DriverError> {
+        let doing = || format!("emptying the root of QEMU (process {pid})");
+        let mounts =
+            rustix::fs::open(format!("/proc/{pid}/ns/mnt"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(DriverError::io(doing()))?;
+        let detach = move || {
+            for target in &self.targets {
+                rustix::mount::unmount(target.as_c_str(), UnmountFlags::DETACH)?;
+            }
+            io::Result::Ok(())
+        };
+        namespace::within(mounts, detach).await.map_err(DriverError::io(doing()))
+    }
+}
+
+/// The user that emulators run as: `micrun` where the node has one, else `nobody`.
+#[derive(Clone, Copy)]
+struct User {
+    uid: Uid,
+    gid: Gid,
+}
+
+/// Linux's overflow uid and gid, `nobody` on every distribution in use.
+const NOBODY: u32 = 65534;
+
+impl User {
+    fn find() -> User {
+        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let (uid, gid) = User::in_passwd(&passwd, "micrun").unwrap_or((NOBODY, NOBODY));
+        User { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) }
+    }
+
+    /// A user's ids from the text of passwd(5). Root's are not taken: that would confine nothing.
+    fn in_passwd(text: &str, name: &str) -> Option<(u32, u32)> {
+        let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut ids = line.split(':').skip(2).map(|field| field.parse().ok());
+        let (uid, gid) = (ids.next()??, ids.next()??);
+        (uid != 0 && gid != 0).then_some((uid, gid))
+    }
+}
+
+/// A file or folder of the node in the emulator's root.
+struct Mount {
+    source: CString,
+    /// Absolute in the jail.
+    target: CString,
+    is_dir: bool,
+}
+
+/// Everything that the child needs after the fork, computed before it.
+struct Jail {
+    root: CString,
+    mounts: Vec<Mount>,
+    /// (target, link) such as `usr/lib`, `/lib` on systems with merged folders.
+    links: Vec<(CString, CString)>,
+}
+
+/// Where programs and libraries are; those that a node does not have are left out.
+const SYSTEM_DIRS: [&str; 5] = ["/usr", "/lib", "/lib32", "/lib64", "/libx32"];
+
+impl Jail {
+    fn new(plan: &QemuPlan) -> io::Result<Jail> {
+        let mut jail = Jail { root: c_string(&plan.jail)?, mounts: Vec::new(), links: Vec::new() };
+        for dir in SYSTEM_DIRS.map(Path::new) {
+            match fs::symlink_metadata(dir) {
+                Ok(meta) if meta.is_symlink() => {
+                    jail.links.push((c_string(&fs::read_link(dir)?)?, c_string(dir)?));
+                }
+                Ok(meta) if meta.is_dir() => jail.mounts.push(Mount::same_place(dir, true)?),
+                _ => {}
+            }
+        }
+        // An emulator outside the system's folders brings its own: /opt/qemu/bin/x needs /opt.
+        if let Some(top) = top_folder(&plan.program)
+            && !SYSTEM_DIRS.iter().any(|dir| top == Path::new(dir))
+        {
+            jail.mounts.push(Mount::same_place(&top, true)?);
+        }
+        let cache = Path::new("/etc/ld.so.cache");
+        if cache.exists() {
+            jail.mounts.push(Mount::same_place(cache, false)?);
+        }
+        let firmware = c_string(&plan.firmware)?;
+        jail.mounts.push(Mount {
+            source: firmware,
+            target: c_string(Path::new(FIRMWARE_IN_JAIL))?,
+            is_dir: false,
+        });
+        Ok(jail)
+    }
+
+    /// Confines the calling process. Runs after fork: system calls only.
+    fn enter(&self, inherited: &[OwnedFd; 2], user: User, shim: Pid) -> io::Result<()> {
+        step("entering new namespaces for", || {
+            let spaces =
+                UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+            sys::unshare(spaces)
+        })?;
+        step("making the root of", || self.make_root())?;
+        step("entering the root of", || self.change_root())?;
+        step("handing sockets to", || {
+            inherited.iter().try_for_each(|fd| rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()))
+        })?;
+        step("dropping privileges for", || drop_privileges(user))?;
+        step("tying to the shim", || tie_to(shim))
+    }
+
+    fn make_root(&self) -> rustix::io::Result<()> {
+        let root = self.root.as_c_str();
+        rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        rustix::mount::mount(c"tmpfs", root, c"tmpfs", flags, c"mode=0755,size=64k,nr_inodes=64")?;
+        rustix::process::chdir(root)?;
+        for (target, link) in &self.links {
+            rustix::fs::symlinkat(target.as_c_str(), CWD, relative(link))?;
+        }
+        for mount in &self.mounts {
+            mount.apply()?;
+        }
+        Ok(())
+    }
+
+    /// The working directory, the new root, becomes `/`.
+    fn change_root(&self) -> rustix::io::Result<()> {
+        match rustix::process::pivot_root(c".", c".") {
+            // The old root lies on top of the new one now.
+            Ok(()) => rustix::mount::unmount(c".", UnmountFlags::DETACH)?,
+            // pivot_root(2): the root of an initramfs cannot be pivoted away from.
+            Err(rustix::io::Errno::INVAL) => {
+                rustix::mount::mount_move(c".", c"/")?;
+                rustix::process::chroot(c".")?;
+            }
+            Err(errno) => return Err(errno),
+        }
+        rustix::process::chdir(c"/")?;
+        let read_only = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        rustix::mount::mount_remount(c"/", read_only | MountFlags::BIND, c"")
+    }
+}
+
+impl Mount {
+    fn same_place(path: &Path, is_dir: bool) -> io::Result<Mount> {
+        Ok(Mount { source: c_string(path)?, target: c_string(path)?, is_dir })
+    }
+
+    /// Mounts read-only below the working directory, the new root.
+    fn apply(&self) -> rustix::io::Result<()> {
+        let target = relative(&self.target);
+        if self.is_dir {
+            rustix::fs::mkdirat(CWD, target, Mode::from_raw_mode(0o755))?;
+        } else {
+            make_parent(target)?;
+            let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+            drop(rustix::fs::openat(CWD, target, flags, Mode::from_raw_mode(0o444))?);
+        }
+        rustix::mount::mount_bind(self.source.as_c_str(), target)?;
+        let read_only = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+        rustix::mount::mount_remount(target, read_only | MountFlags::BIND, c"")
+    }
+}
+
+/// Makes `etc` for `etc/ld.so.cache`; the only file below a folder, so one level is enough.
+fn make_parent(path: &CStr) -> rustix::io::Result<()> {
+    if !path.to_bytes().contains(&b'/') {
+        return Ok(());
+    }
+    match rustix::fs::mkdirat(CWD, c"etc", Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The highest Linux capability number there is room for (capability.h: a 64-bit set).
+const LAST_CAPABILITY: u32 = 63;
+
+fn drop_privileges(user: User) -> rustix::io::Result<()> {
+    use rustix::thread;
+    for number in 0..=LAST_CAPABILITY {
+        let one = thread::CapabilitySet::from_bits_retain(1 << number);
+        match thread::remove_capability_from_bounding_set(one) {
+            Ok(()) => {}
+            // Beyond the last capability that this kernel knows.
+            Err(rustix::io::Errno::INVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    thread::set_thread_groups(&[])?;
+    thread::set_thread_res_gid(user.gid, user.gid, user.gid)?;
+    thread::set_thread_res_uid(user.uid, user.uid, user.uid)?;
+    let none = thread::CapabilitySet::empty();
+    thread::set_capabilities(
+        None,
+        thread::CapabilitySets { effective: none, permitted: none, inheritable: none },
+    )?;
+    thread::set_no_new_privs(true)?;
+    let no_core_dump = Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(Resource::Core, no_core_dump)
+}
+
+/// The emulator dies with the shim. The signal is cleared by a change of uid, so this comes after it; a
+/// shim that died meanwhile is noticed by the new parent.
+fn tie_to(shim: Pid) -> rustix::io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid() == Some(shim) { Ok(()) } else { Err(rustix::io::Errno::SRCH) }
+}
+
+/// Runs one step of the confinement; where it fails, its name goes to the error stream for the shim.
+fn step(name: &str, action: impl FnOnce() -> rustix::io::Result<()>) -> io::Result<()> {
+    action().map_err(|errno| {
+        let _ = rustix::io::write(rustix::stdio::stderr(), name.as_bytes());
+        errno.into()
+    })
+}
+
+fn c_string(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from)
+}
+
+/// An absolute path without its leading slash. Does not allocate.
+fn relative(path: &CStr) -> &CStr {
+    let bytes = path.to_bytes_with_nul();
+    let start = bytes.iter().take_while(|byte| **byte == b'/').count();
+    CStr::from_bytes_with_nul(&bytes[start..]).unwrap_or(c"")
+}
+
+/// `/opt` of `/opt/qemu/bin/x`.
+fn top_folder(path: &Path) -> Option<PathBuf> {
+    let first = path.components().nth(1)?;
+    Some(Path::new(OsStr::new("/")).join(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_is_never_root() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nmicrun:x:998:997::/:/sbin/nologin\nbad:x:0:0::/:/bin/sh\n";
+        assert_eq!(User::in_passwd(passwd, "micrun"), Some((998, 997)));
+        for name in ["root", "bad", "nobody", "micru", ""] {
+            assert_eq!(User::in_passwd(passwd, name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn paths_in_the_jail() {
+        assert_eq!(relative(c"/etc/ld.so.cache"), c"etc/ld.so.cache");
+        assert_eq!(relative(c"/"), c"");
+        assert_eq!(top_folder(Path::new("/opt/qemu/bin/x")), Some(PathBuf::from("/opt")));
+    }
+}

@@ -1,0 +1,73 @@
+//! The `qemu` pedestal: a guest in an emulator that the shim itself runs, with no daemon.
+//!
+//! - `plan`: which emulator, which arguments (pure).
+//! - `jail`: the confined process: unprivileged, without capabilities, in an empty root.
+//! - `qmp`: the emulator's control protocol.
+//! - `machine`: one running emulator: waits for its messages and its end.
+//! - `exit`: from all that was seen to the reason why the guest ended (pure).
+//!
+//! Control and console are socket pairs: no socket file, nobody else can connect, and both close when
+//! the shim dies. The emulator dies with its shim (parent-death signal), so it is never adopted.
+
+use async_trait::async_trait;
+use micrun_image_spec::firmware::Pedestal;
+use serde::{Deserialize, Serialize};
+
+use super::{Created, Driver, DriverError, GuestSpec, Node, Plan, PlanError, Record};
+use crate::process::ProcessId;
+
+mod exit;
+mod jail;
+mod machine;
+mod plan;
+pub mod qmp;
+
+/// Runs guests in QEMU's system emulators.
+pub struct Qemu;
+
+/// The name of this driver in records.
+const NAME: &str = "qemu";
+
+/// What is on disk for a guest: its emulator, once there is one.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct OnDisk {
+    process: Option<ProcessId>,
+}
+
+impl OnDisk {
+    fn record(&self) -> Record {
+        // A struct of integers always has a JSON form.
+        let data = serde_json::to_value(self).unwrap_or_default();
+        Record { driver: NAME.to_owned(), data }
+    }
+}
+
+#[async_trait]
+impl Driver for Qemu {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn serves(&self, pedestal: Pedestal) -> bool {
+        pedestal == Pedestal::Qemu
+    }
+
+    fn plan(&self, spec: &GuestSpec, node: &Node) -> Result<Box<dyn Plan>, PlanError> {
+        Ok(Box::new(plan::QemuPlan::new(spec, node)?))
+    }
+
+    async fn adopt(&self, _record: &Record) -> Result<Created, DriverError> {
+        Err(DriverError::Unsupported("a QEMU guest dies with its shim and cannot be taken over"))
+    }
+
+    async fn destroy(&self, record: &Record) -> Result<(), DriverError> {
+        let on_disk: OnDisk = serde_json::from_value(record.data.clone())
+            .map_err(|error| DriverError::backend("reading the record of a QEMU guest", error.to_string()))?;
+        match on_disk.process {
+            Some(process) => process
+                .kill_and_wait()
+                .map_err(DriverError::io(format!("ending QEMU (process {})", process.pid))),
+            None => Ok(()),
+        }
+    }
+}

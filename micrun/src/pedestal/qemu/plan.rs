@@ -1,0 +1,128 @@
+//! From a guest's settings to an emulator's command line.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use micrun_image_spec::board::{BoardProfile, ExitConvention};
+use micrun_image_spec::firmware::Arch;
+
+use super::{OnDisk, jail, machine};
+use crate::pedestal::{Created, DriverError, GuestSpec, Node, Plan, PlanError, Record};
+
+/// Where the firmware is, as the emulator sees it in its jail.
+pub const FIRMWARE_IN_JAIL: &str = "/firmware.elf";
+
+/// The emulator to run, complete but for the two sockets.
+#[derive(Debug)]
+pub struct QemuPlan {
+    /// The emulator.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// How its exit status is to be read.
+    pub exit: ExitConvention,
+    /// The firmware on the node.
+    pub firmware: PathBuf,
+    /// Where the jail's root is mounted, seen by the emulator alone.
+    pub jail: PathBuf,
+}
+
+impl QemuPlan {
+    /// Plans the emulator for a guest.
+    ///
+    /// # Errors
+    ///
+    /// No board, an unknown board, a board that QEMU does not emulate, or no emulator on this node.
+    pub fn new(spec: &GuestSpec, node: &Node) -> Result<QemuPlan, PlanError> {
+        let board = find_board(spec, node)?;
+        let Some(qemu) = &board.qemu else {
+            return Err(PlanError::new(
+                format!("board {} is not one that QEMU emulates", board.name),
+                "use an image for another pedestal, or give the board profile a `qemu` section",
+            ));
+        };
+        let memory = spec.settings.memory.unwrap_or(qemu.memory);
+        let mut arguments: Vec<String> = FIXED_ARGUMENTS.map(str::to_owned).into();
+        let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+        option("-name", spec.key.id.to_string());
+        option("-machine", qemu.machine.as_str().to_owned());
+        if let Some(cpu) = &qemu.cpu {
+            option("-cpu", cpu.as_str().to_owned());
+        }
+        option("-m", format!("{}M", memory.0));
+        option("-kernel", FIRMWARE_IN_JAIL.to_owned());
+        arguments.extend(qemu.args.as_slice().iter().cloned());
+        Ok(QemuPlan {
+            program: find_emulator(board.arch, node)?,
+            arguments,
+            exit: qemu.exit,
+            firmware: spec.firmware.clone(),
+            jail: spec.dir.join("jail"),
+        })
+    }
+}
+
+/// What every guest gets: paused until Start, nothing that the board profile does not name, no
+/// configuration of the node's, no way to start processes or to gain privileges.
+const FIXED_ARGUMENTS: [&str; 8] = [
+    "-S",
+    "-no-reboot",
+    "-nodefaults",
+    "-no-user-config",
+    "-display",
+    "none",
+    "-sandbox",
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+];
+
+#[async_trait]
+impl Plan for QemuPlan {
+    fn record(&self) -> Record {
+        OnDisk::default().record()
+    }
+
+    async fn create(self: Box<Self>) -> Result<Created, DriverError> {
+        let process = jail::spawn(&self)?;
+        machine::start_paused(process, self.exit).await
+    }
+}
+
+fn find_board<'n>(spec: &GuestSpec, node: &'n Node) -> Result<&'n BoardProfile, PlanError> {
+    let Some(name) = &spec.settings.board else {
+        return Err(PlanError::new(
+            "the image does not say which board it is for",
+            "pack it again with --board, or start it with the annotation org.openeuler.micrun.board",
+        ));
+    };
+    node.boards.get(name).ok_or_else(|| {
+        PlanError::new(
+            format!("this node knows no board {name:?}"),
+            format!(
+                "add a profile to {}, or use an image for a known board",
+                crate::pedestal::node::BOARDS_DIR
+            ),
+        )
+    })
+}
+
+fn find_emulator(arch: Arch, node: &Node) -> Result<PathBuf, PlanError> {
+    let (name, package) = emulator(arch);
+    node.find_program(name).ok_or_else(|| {
+        PlanError::new(
+            format!("{name} is not on this node"),
+            format!("install it (Debian and Ubuntu: package {package}; Yocto: qemu)"),
+        )
+    })
+}
+
+/// The emulator for an architecture, and the Debian package that has it.
+fn emulator(arch: Arch) -> (&'static str, &'static str) {
+    match arch {
+        Arch::Aarch64 => ("qemu-system-aarch64", "qemu-system-arm"),
+        Arch::Arm => ("qemu-system-arm", "qemu-system-arm"),
+        Arch::Riscv64 => ("qemu-system-riscv64", "qemu-system-misc"),
+        Arch::Riscv32 => ("qemu-system-riscv32", "qemu-system-misc"),
+        Arch::X86 => ("qemu-system-i386", "qemu-system-x86"),
+        Arch::X86_64 => ("qemu-system-x86_64", "qemu-system-x86"),
+    }
+}

@@ -1,0 +1,68 @@
+//! The action `delete`: free what a shim that died has left. Another process than the shim, with nothing
+//! but the state on disk. It can be repeated.
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use containerd_shim::protos::protobuf::{Message, MessageField};
+use containerd_shim::{Flags, api::DeleteResponse, socket_address};
+use rustix::mount::{UnmountFlags, unmount};
+
+use super::reply::timestamp;
+use super::start::path_of;
+use super::{ActionError, key};
+use crate::pedestal;
+use crate::store::{self, Entry, Store};
+
+/// The status of a container whose shim died: as if killed by SIGKILL.
+const KILLED: u32 = 137;
+
+/// Frees guest, files, mounts and socket. Gives the reply for containerd.
+pub fn delete(flags: &Flags) -> Result<Vec<u8>, ActionError> {
+    let key = key(flags)?;
+    let store = Store::at(store::ROOT);
+    let own = store.find(&key);
+    let pid = own.as_ref().and_then(Entry::load).map_or(0, |state| state.pid);
+    let entries = own.into_iter().chain(store.of_pod(&key.namespace, &key.id));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ActionError::when("starting the runtime"))?;
+    runtime.block_on(async {
+        for entry in entries {
+            free(&entry).await?;
+        }
+        Ok(())
+    })?;
+    let bundle = match flags.bundle.as_str() {
+        "" => std::env::current_dir().map_err(ActionError::when("finding the bundle"))?,
+        path => PathBuf::from(path),
+    };
+    // Engines of other runtimes mount here; an image of ours is mounted where nobody else sees it.
+    let _ = unmount(bundle.join("rootfs"), UnmountFlags::DETACH);
+    remove_dead_socket(&path_of(&socket_address(&flags.address, &flags.namespace, &flags.id)));
+    let response = DeleteResponse {
+        exit_status: KILLED,
+        exited_at: MessageField::some(timestamp(SystemTime::now())),
+        pid,
+        ..Default::default()
+    };
+    response.write_to_bytes().map_err(ActionError::when("writing the reply"))
+}
+
+async fn free(entry: &Entry) -> Result<(), ActionError> {
+    let doing = || format!("freeing what {} records", entry.dir().display());
+    if let Some(record) = entry.load().and_then(|state| state.guest) {
+        pedestal::destroy(&pedestal::drivers(), &record).await.map_err(ActionError::when(doing()))?;
+    }
+    entry.remove().map_err(ActionError::when(doing()))
+}
+
+fn remove_dead_socket(socket: &Path) {
+    if UnixStream::connect(socket).is_err() {
+        // Gone already is as good.
+        let _ = fs::remove_file(socket);
+    }
+}

@@ -1,0 +1,150 @@
+//! Events to containerd: in order, each until containerd has taken it.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use containerd_shim::event::Event;
+use containerd_shim::protos::events::task::{
+    TaskCreate, TaskDelete, TaskExit, TaskIO, TaskPaused, TaskResumed, TaskStart,
+};
+use containerd_shim::protos::protobuf::{MessageDyn, MessageField};
+use containerd_shim::protos::shim::event::Envelope;
+use containerd_shim::protos::shim::events::ForwardRequest;
+use containerd_shim::protos::shim_async::{Client, EventsClient};
+use containerd_shim::protos::ttrpc::{self, Code, context};
+use containerd_shim::util::convert_to_any;
+use tokio::sync::mpsc;
+
+use super::reply::timestamp;
+use super::start::path_of;
+use crate::container::events::{Item, Occurrence, TaskEvent};
+use crate::id::{Id, Key};
+
+/// How long containerd may take to accept one event.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// The wait before a failed event is sent again: doubled each time, up to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Tells containerd what happened.
+pub struct Publisher {
+    namespace: Id,
+    socket: PathBuf,
+    client: Option<EventsClient>,
+}
+
+impl Publisher {
+    /// A publisher for the containerd that takes events at `address` (a path or a `unix://` URI).
+    pub fn new(namespace: Id, address: &str) -> Publisher {
+        Publisher { namespace, socket: path_of(address), client: None }
+    }
+
+    /// Sends until the queue is closed. An event that does not arrive is sent again until it does, and
+    /// nothing overtakes it; while containerd is away, events wait.
+    pub async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Item>) {
+        while let Some(item) = queue.recv().await {
+            match item {
+                Item::Occurrence(occurrence) => self.deliver(&occurrence).await,
+                // Whoever waited may have given up.
+                Item::Flush(done) => drop(done.send(())),
+            }
+        }
+    }
+
+    async fn deliver(&mut self, occurrence: &Occurrence) {
+        let mut wait = RETRY.0;
+        loop {
+            let error = match self.forward(occurrence).await {
+                Ok(()) => return,
+                Err(ttrpc::Error::RpcStatus(status)) if is_final(status.code()) => {
+                    tracing::warn!(container = %occurrence.key, reason = %status.message(), "containerd refuses an event");
+                    return;
+                }
+                Err(error) => error,
+            };
+            tracing::debug!(container = %occurrence.key, %error, "containerd does not take an event yet");
+            self.client = None;
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY.1);
+        }
+    }
+
+    async fn forward(&mut self, occurrence: &Occurrence) -> ttrpc::Result<()> {
+        let client = match &self.client {
+            Some(client) => client,
+            None => {
+                let client = Client::connect(&format!("unix://{}", self.socket.display())).await?;
+                self.client.insert(EventsClient::new(client))
+            }
+        };
+        let (topic, event) = message(&occurrence.key, &occurrence.event);
+        let event = convert_to_any(event).map_err(|error| ttrpc::Error::Others(error.to_string()))?;
+        let envelope = Envelope {
+            timestamp: MessageField::some(timestamp(occurrence.at)),
+            namespace: self.namespace.to_string(),
+            topic,
+            event: MessageField::some(event),
+            ..Default::default()
+        };
+        let request = ForwardRequest { envelope: MessageField::some(envelope), ..Default::default() };
+        client.forward(context::with_duration(ANSWER_LIMIT), &request).await.map(drop)
+    }
+}
+
+/// Whether containerd would say the same again.
+fn is_final(code: Code) -> bool {
+    matches!(
+        code,
+        Code::INVALID_ARGUMENT
+            | Code::NOT_FOUND
+            | Code::ALREADY_EXISTS
+            | Code::PERMISSION_DENIED
+            | Code::UNIMPLEMENTED
+    )
+}
+
+/// An event's topic and message.
+fn message(key: &Key, event: &TaskEvent) -> (String, Box<dyn MessageDyn>) {
+    let container_id = key.id.to_string();
+    match event {
+        TaskEvent::Created { pid, bundle, stdio } => {
+            let io = TaskIO {
+                stdin: stdio.stdin.clone(),
+                stdout: stdio.stdout.clone(),
+                stderr: stdio.stderr.clone(),
+                terminal: stdio.terminal,
+                ..Default::default()
+            };
+            boxed(TaskCreate {
+                container_id,
+                bundle: bundle.display().to_string(),
+                io: MessageField::some(io),
+                pid: *pid,
+                ..Default::default()
+            })
+        }
+        TaskEvent::Started { pid } => boxed(TaskStart { container_id, pid: *pid, ..Default::default() }),
+        TaskEvent::Paused => boxed(TaskPaused { container_id, ..Default::default() }),
+        TaskEvent::Resumed => boxed(TaskResumed { container_id, ..Default::default() }),
+        TaskEvent::Exited { pid, exit } => boxed(TaskExit {
+            // The same as the container's: that is how engines know the end of the container itself.
+            id: container_id.clone(),
+            container_id,
+            pid: *pid,
+            exit_status: exit.status,
+            exited_at: MessageField::some(timestamp(exit.at)),
+            ..Default::default()
+        }),
+        TaskEvent::Deleted { pid, exit } => boxed(TaskDelete {
+            container_id,
+            pid: *pid,
+            exit_status: exit.map_or(0, |exit| exit.status),
+            exited_at: MessageField::some(timestamp(exit.map_or_else(SystemTime::now, |exit| exit.at))),
+            ..Default::default()
+        }),
+    }
+}
+
+fn boxed<T: Event + MessageDyn>(message: T) -> (String, Box<dyn MessageDyn>) {
+    (message.topic(), Box::new(message))
+}

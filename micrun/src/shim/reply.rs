@@ -1,0 +1,53 @@
+//! From domain values and errors to what ttrpc carries.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use containerd_shim::protos::protobuf::well_known_types::timestamp::Timestamp;
+use containerd_shim::protos::ttrpc::{self, Code, get_status};
+
+use crate::container::ContainerError;
+use crate::container::create::{CreateError, CreateFailure};
+use crate::store::StoreError;
+
+/// A time as protobuf has it.
+pub fn timestamp(at: SystemTime) -> Timestamp {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp {
+        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        // Less than 10^9, which fits.
+        nanos: i32::try_from(since.subsec_nanos()).unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+/// An error with a code and a sentence.
+pub fn error(code: Code, text: impl Into<String>) -> ttrpc::Error {
+    ttrpc::Error::RpcStatus(get_status(code, text.into()))
+}
+
+/// The code of a request that failed.
+pub fn request_failed(id: &str, failure: &ContainerError) -> ttrpc::Error {
+    let code = match failure {
+        // In runc's shim, a kill after the exit: engines go on as if it had succeeded.
+        ContainerError::Illegal(crate::container::state::Illegal::Finished) | ContainerError::Gone => {
+            Code::NOT_FOUND
+        }
+        ContainerError::Illegal(_) => Code::FAILED_PRECONDITION,
+        ContainerError::Unsupported(_) => Code::UNIMPLEMENTED,
+        ContainerError::NoSuchSignal(_) => Code::INVALID_ARGUMENT,
+        ContainerError::Driver(_) => Code::INTERNAL,
+    };
+    error(code, format!("container {id}: {failure}"))
+}
+
+/// The code of a container that could not be created. Never Unimplemented: containerd 2.x would take that
+/// for an older API and ask again.
+pub fn create_failed(failure: &CreateError) -> ttrpc::Error {
+    let code = match &failure.reason {
+        CreateFailure::Store(StoreError::Exists(_)) => Code::ALREADY_EXISTS,
+        CreateFailure::Bundle(_) => Code::INVALID_ARGUMENT,
+        CreateFailure::Plan(_) | CreateFailure::Stream(_) => Code::FAILED_PRECONDITION,
+        CreateFailure::Driver(_) | CreateFailure::Store(_) | CreateFailure::Proc(_) => Code::INTERNAL,
+    };
+    error(code, failure.to_string())
+}

@@ -1,0 +1,122 @@
+//! The process that stays: a ttrpc server with one thread, which ends when its last container is deleted.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use containerd_shim::Flags;
+use containerd_shim::protos::shim_async::create_task;
+use containerd_shim::protos::ttrpc;
+use tokio::time::timeout;
+
+use super::publisher::Publisher;
+use super::task::{Service, Shared};
+use super::{ActionError, key, log};
+use crate::container::create::Context;
+use crate::container::events::Events;
+use crate::id::Id;
+use crate::pedestal::{self, Node};
+use crate::store::{self, Store};
+
+/// The action word of this process, which nobody types.
+pub const ACTION: &str = "serve";
+
+/// The environment variable in which containerd says where it takes events.
+pub const EVENTS_ADDRESS: &str = "TTRPC_ADDRESS";
+
+/// How long the last events may take to reach containerd before the process ends without it.
+const LAST_EVENTS: Duration = Duration::from_secs(5);
+
+/// The Task service's name up to containerd 1.7, and since 2.0. The messages are the same.
+const TASK_V2: &str = "containerd.task.v2.Task";
+const TASK_V3: &str = "containerd.task.v3.Task";
+
+/// Serves until the last container is gone.
+pub fn serve(flags: &Flags) -> Result<(), ActionError> {
+    let key = key(flags)?;
+    let bundle = PathBuf::from(&flags.bundle);
+    log::init(&bundle.join("log"), flags.debug);
+    let served = run(flags, key.namespace);
+    // The socket is ours alone: `start` made it for this process.
+    let _ = fs::remove_file(&flags.socket);
+    if let Err(error) = &served {
+        tracing::error!(%error, "the shim ends");
+    }
+    served
+}
+
+fn run(flags: &Flags, namespace: Id) -> Result<(), ActionError> {
+    let listener = become_daemon().map_err(ActionError::when("detaching from containerd"))?;
+    let node = Node::read().map_err(ActionError::when("reading the board profiles"))?;
+    let events_address = std::env::var(EVENTS_ADDRESS).map_err(ActionError::when("finding containerd"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ActionError::when("starting the runtime"))?;
+    runtime.block_on(async {
+        let (events, queue) = Events::queue();
+        tokio::spawn(Publisher::new(namespace.clone(), &events_address).run(queue));
+        let context = Context {
+            drivers: pedestal::drivers(),
+            node,
+            store: Store::at(store::ROOT),
+            events: events.clone(),
+        };
+        let shared = Shared::new(context, namespace, format!("unix://{}", flags.socket));
+        let server =
+            Server::start(listener, Arc::clone(&shared)).await.map_err(ActionError::when("serving"))?;
+        shared.idle().await;
+        server.stop().await;
+        if timeout(LAST_EVENTS, events.flush()).await.is_err() {
+            tracing::warn!("containerd did not take the last events");
+        }
+        Ok(())
+    })
+}
+
+/// Leaves containerd's session. The listening socket is what `start` left as stdin.
+fn become_daemon() -> io::Result<UnixListener> {
+    // Fails only for the leader of a session, which needs no other.
+    let _ = rustix::process::setsid();
+    let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let null = fs::File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(listener)
+}
+
+/// A running ttrpc server.
+pub struct Server(ttrpc::r#async::Server);
+
+/// The server cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ServerError(#[from] ttrpc::Error);
+
+impl Server {
+    /// Serves the Task service under both of its names.
+    ///
+    /// # Errors
+    ///
+    /// Where the socket cannot be served.
+    pub async fn start(listener: UnixListener, shared: Arc<Shared>) -> Result<Server, ServerError> {
+        let others = |error: io::Error| ttrpc::Error::Others(error.to_string());
+        listener.set_nonblocking(true).map_err(others)?;
+        let listener = ttrpc::r#async::transport::Listener::try_from(listener).map_err(others)?;
+        let mut services = create_task(Arc::new(Service::new(Arc::clone(&shared))));
+        let renamed = create_task(Arc::new(Service::new(shared))).remove(TASK_V3);
+        services.extend(renamed.map(|service| (TASK_V2.to_owned(), service)));
+        let mut server = ttrpc::r#async::Server::new().add_listener(listener).register_service(services);
+        server.start().await?;
+        Ok(Server(server))
+    }
+
+    /// Finishes the replies that are under way and closes the socket.
+    pub async fn stop(mut self) {
+        // Fails only where the server has stopped already.
+        let _ = self.0.shutdown().await;
+    }
+}

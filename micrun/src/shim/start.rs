@@ -1,0 +1,184 @@
+//! The action `start`: make sure that a shim serves the container, and say where.
+//!
+//! The socket is bound here, before the server exists, and handed over as its stdin: a client that connects
+//! early waits in the queue instead of failing. Nothing else of this process reaches the server.
+
+use std::fs;
+use std::io::{IsTerminal, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use containerd_shim::bootstrap::{BootstrapParams, BootstrapResult};
+use containerd_shim::protos::protobuf::Message;
+use containerd_shim::{Flags, socket_address};
+use serde_json::json;
+
+use super::{ActionError, key, serve};
+use crate::bundle::Bundle;
+use crate::id::Id;
+use crate::sys;
+
+/// Names the pod of a container (CRI).
+const SANDBOX_ID: &str = "io.kubernetes.cri.sandbox-id";
+
+/// Most that is read from stdin, bytes; containerd itself takes no more from a shim's.
+const MAX_STDIN: u64 = 10 * 1024 * 1024;
+
+/// The Task API that is announced. The third is a renamed copy, served on the same socket, and announcing
+/// the second works from containerd 1.6 to 2.x.
+const TASK_API: i32 = 2;
+
+/// Starts a shim, or finds the one of the container's pod. Gives the reply for containerd.
+pub fn start(flags: &Flags) -> Result<Vec<u8>, ActionError> {
+    let key = key(flags)?;
+    let caller = Caller::find(flags)?;
+    let bundle = std::env::current_dir().map_err(ActionError::when("finding the bundle"))?;
+    let pod = pod_of(&bundle, &key.id)?;
+    let address = socket_address(&flags.address, &flags.namespace, pod.as_str());
+    let socket = path_of(&address);
+    if let Some(listener) = listen(&socket)?
+        && let Err(error) = spawn_server(flags, &caller, &bundle, &socket, listener)
+    {
+        let _ = fs::remove_file(&socket);
+        return Err(error);
+    }
+    write_address(&bundle, &address)?;
+    caller.reply(&address)
+}
+
+/// The pod that a container belongs to; its own id where it belongs to none.
+pub fn pod_of(bundle: &Path, id: &Id) -> Result<Id, ActionError> {
+    let bundle = Bundle::open(bundle).map_err(ActionError::when(format!("container {id}")))?;
+    match bundle.annotations.get(SANDBOX_ID) {
+        Some(pod) => Id::new(pod.as_str()).map_err(ActionError::when(format!("the annotation {SANDBOX_ID}"))),
+        None => Ok(id.clone()),
+    }
+}
+
+/// containerd looks for the shim of a bundle in this file when it restarts.
+pub fn write_address(bundle: &Path, address: &str) -> Result<(), ActionError> {
+    let (file, new) = (bundle.join("address"), bundle.join(".address.new"));
+    fs::write(&new, address)
+        .and_then(|()| fs::rename(&new, &file))
+        .map_err(ActionError::when(format!("writing {}", file.display())))
+}
+
+/// The path of a `unix://` address.
+pub fn path_of(address: &str) -> PathBuf {
+    PathBuf::from(address.strip_prefix("unix://").unwrap_or(address))
+}
+
+/// A socket to serve on; none where a live shim serves there already.
+fn listen(socket: &Path) -> Result<Option<UnixListener>, ActionError> {
+    let doing = || format!("making the socket {}", socket.display());
+    if let Some(dir) = socket.parent() {
+        fs::create_dir_all(dir).map_err(ActionError::when(doing()))?;
+    }
+    if UnixStream::connect(socket).is_ok() {
+        return Ok(None);
+    }
+    // What a shim that was killed left behind.
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(ActionError::new(doing(), error));
+        }
+        _ => {}
+    }
+    UnixListener::bind(socket).map(Some).map_err(ActionError::when(doing()))
+}
+
+fn spawn_server(
+    flags: &Flags,
+    caller: &Caller,
+    bundle: &Path,
+    socket: &Path,
+    listener: UnixListener,
+) -> Result<(), ActionError> {
+    let doing = "starting the shim";
+    sys::close_on_exec_from_3().map_err(ActionError::when(doing))?;
+    let program = std::env::current_exe().map_err(ActionError::when(doing))?;
+    let mut command = Command::new(program);
+    command
+        .args(["-namespace", &flags.namespace, "-id", &flags.id, "-address", &flags.address])
+        .arg("-bundle")
+        .arg(bundle)
+        .arg("-socket")
+        .arg(socket)
+        .args(flags.debug.then_some("-debug"))
+        .arg(serve::ACTION)
+        .env(serve::EVENTS_ADDRESS, &caller.events_address)
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(listener)))
+        // containerd waits for the end of both before it reads the reply.
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.spawn().map(drop).map_err(ActionError::when(doing))
+}
+
+/// The containerd that runs this action: where its events go, and what reply it reads. What tells the
+/// versions apart was measured on 1.6.20, 1.7.24 and 2.1.9.
+struct Caller {
+    events_address: String,
+    reply: Reply,
+}
+
+enum Reply {
+    /// 1.6 dials whatever it reads.
+    Address,
+    /// 1.7 and 2.0 to 2.2.
+    Json,
+    /// 2.3 and later, which send parameters on stdin.
+    Bootstrap,
+}
+
+impl Caller {
+    fn find(flags: &Flags) -> Result<Caller, ActionError> {
+        if let Some(parameters) = bootstrap_parameters(flags)? {
+            return Ok(Caller {
+                events_address: parameters.containerd_ttrpc_address,
+                reply: Reply::Bootstrap,
+            });
+        }
+        let events_address = std::env::var(serve::EVENTS_ADDRESS)
+            .map_err(ActionError::when(format!("reading {} from the environment", serve::EVENTS_ADDRESS)))?;
+        let reply = match std::env::var_os("MAX_SHIM_VERSION") {
+            None => Reply::Address,
+            Some(_) => Reply::Json,
+        };
+        Ok(Caller { events_address, reply })
+    }
+
+    fn reply(&self, address: &str) -> Result<Vec<u8>, ActionError> {
+        match self.reply {
+            Reply::Address => Ok(address.into()),
+            Reply::Json => {
+                let reply = json!({ "version": TASK_API, "address": address, "protocol": "ttrpc" });
+                Ok(reply.to_string().into())
+            }
+            Reply::Bootstrap => {
+                let reply = BootstrapResult {
+                    version: TASK_API,
+                    address: address.to_owned(),
+                    protocol: "ttrpc".to_owned(),
+                    ..Default::default()
+                };
+                reply.write_to_bytes().map_err(ActionError::when("writing the reply"))
+            }
+        }
+    }
+}
+
+/// What containerd 2.3 and later send on stdin. Older ones send runtime options or nothing; options are
+/// another message, in which the id is not where it would have to be.
+fn bootstrap_parameters(flags: &Flags) -> Result<Option<BootstrapParams>, ActionError> {
+    let mut stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    (&mut stdin).take(MAX_STDIN).read_to_end(&mut bytes).map_err(ActionError::when("reading stdin"))?;
+    let parameters = BootstrapParams::parse_from_bytes(&bytes).ok();
+    Ok(parameters.filter(|found| found.instance_id == flags.id && found.namespace == flags.namespace))
+}

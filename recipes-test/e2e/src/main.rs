@@ -1,2 +1,72 @@
-//! Placeholder.
-fn main() {}
+//! The path that a user takes, end to end: an image from our builder, imported and run by a real containerd of each
+//! release that users have, in real QEMU, with real firmware. Every trial ends with nothing left behind.
+//!
+//! - [`node`]: a containerd per release, shared by its trials, and how a trial runs on it
+//! - [`boots`]: every firmware on every containerd
+//! - [`lifecycle`]: terminals, signals, exit codes, and what becomes of whom when something dies
+//! - [`refusals`]: images that must not run, and what the user is told
+//!
+//! `cargo xtask test e2e` builds what this needs and runs it as root; arguments are those of libtest.
+
+mod boots;
+mod lifecycle;
+mod node;
+mod refusals;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Trial};
+use micrun_testkit::{Product, Profile, Release, Workspace, packages};
+
+use node::{Node, Stage, Story};
+
+/// Guests at a time: QEMU emulates, and two cores are what we count on.
+const THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    match trials() {
+        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every story on every containerd. Neighbours in the list run at the same time, so they use different containerds.
+fn trials() -> Result<Vec<Trial>> {
+    let workspace = Workspace::find()?;
+    packages::ensure("the end-to-end tests", &[&packages::DEMO, &packages::GUESTS, &packages::IMAGES])?;
+    let product = Product::find(&workspace, Profile::Release)?;
+    let node = |release| Arc::new(Node::new(&workspace, &product, release));
+    let nodes: Vec<Arc<Node>> = Release::all(&workspace)?.into_iter().map(node).collect();
+    let mut trials = Vec::new();
+    for story in stories() {
+        for node in &nodes {
+            let (node, tell) = (node.clone(), story.tell.clone());
+            trials.push(Trial::test(format!("containerd {} / {}", node.version(), story.name), move || {
+                node.run(&*tell).map_err(|error| format!("{error:#}").into())
+            }));
+        }
+    }
+    Ok(trials)
+}
+
+fn stories() -> Vec<Story> {
+    let mut stories = boots::stories();
+    stories.extend(lifecycle::stories());
+    stories.extend(refusals::stories());
+    stories
+}
+
+/// Makes a [`Story`].
+fn story(
+    name: impl Into<String>,
+    tell: impl Fn(&mut Stage<'_>) -> Result<()> + Send + Sync + 'static,
+) -> Story {
+    Story { name: name.into(), tell: Arc::new(tell) }
+}

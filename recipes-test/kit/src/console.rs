@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::firmware::{Firmware, Shell};
 use crate::{Containerd, shell, wait};
 
 /// A running `ctr` with a guest behind it.
@@ -112,6 +113,21 @@ impl Console {
     pub fn type_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         let Some(input) = &mut self.input else { bail!("stdin of ctr is closed already") };
         input.write_all(bytes).context("cannot write to ctr")
+    }
+
+    /// Waits until the firmware takes commands, past its banner and its boot countdown.
+    ///
+    /// # Errors
+    /// As [`Console::wait_for`], or if the firmware takes none.
+    pub fn wait_for_prompt(&mut self, firmware: &Firmware) -> Result<Shell> {
+        let shell = firmware.shell.with_context(|| format!("{} takes no commands", firmware.name))?;
+        self.wait_for(firmware.banner)?;
+        if let Some(countdown) = shell.countdown {
+            self.wait_for(countdown)?;
+            self.type_bytes(b" ")?;
+        }
+        self.wait_for(shell.prompt)?;
+        Ok(shell)
     }
 
     /// Types a line as a terminal does, ended by a carriage return.

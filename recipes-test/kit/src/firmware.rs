@@ -21,6 +21,8 @@ pub struct Firmware {
 /// A firmware's command line.
 #[derive(Clone, Copy, Debug)]
 pub struct Shell {
+    /// Shown while it waits for a key before it boots something, if it does: any key then saves that wait.
+    pub countdown: Option<&'static str>,
     /// Shown when it is ready for a command.
     pub prompt: &'static str,
     /// A command.
@@ -37,9 +39,14 @@ enum Elf {
     Built(&'static str),
 }
 
-const U_BOOT: Option<Shell> = Some(Shell { prompt: "=> ", command: "version", answer: "GNU ld" });
+const U_BOOT: Option<Shell> = Some(Shell {
+    countdown: Some("Hit any key to stop autoboot"),
+    prompt: "=> ",
+    command: "version",
+    answer: "GNU ld",
+});
 const OURS: Option<Shell> =
-    Some(Shell { prompt: "micrun> ", command: "echo one  two", answer: "\none  two" });
+    Some(Shell { countdown: None, prompt: "micrun> ", command: "echo one  two", answer: "\none  two" });
 
 /// U-Boot for QEMU's 64-bit Arm board.
 pub const U_BOOT_ARM64: Firmware = Firmware {

@@ -19,9 +19,18 @@ pub fn pss_kb(pid: u32) -> Result<u64> {
 /// # Errors
 /// If the process is gone.
 pub fn threads(pid: u32) -> Result<u64> {
+    status(pid, "Threads")?.parse().context("Threads is no number")
+}
+
+/// A field of `/proc/PID/status`, see proc(5).
+///
+/// # Errors
+/// If the process is gone, or this kernel has no such field.
+pub fn status(pid: u32, key: &str) -> Result<String> {
     let path = format!("/proc/{pid}/status");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    number(&text, "Threads:").with_context(|| format!("{path} shows no Threads"))
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    Ok(value.with_context(|| format!("{path} shows no {key}"))?.trim().to_owned())
 }
 
 /// Context switches of all its threads so far, voluntary or not: their difference over a time is how often it woke up.

@@ -1,1 +1,21 @@
-//! micrun-image-builder
+//! Checks RTOS firmware and packs it into OCI images.
+//!
+//! | module | its one job |
+//! | --- | --- |
+//! | [`elf`] | reads facts from an ELF file that may be anything |
+//! | [`check`] | judges those facts: findings with a code, a place and a remedy |
+//! | [`detect`] | recognises the RTOS, and guesses the board |
+//! | [`pack`] | decides what goes into the image, from options, facts and assumptions |
+//! | [`image`] | makes the OCI image, the same bytes every time |
+//! | [`output`] | brings it to its place whole or not at all |
+//! | [`cli`] | the command line over all that |
+//!
+//! Firmware people sit at Windows, macOS and Linux machines: nothing here needs one of them.
+
+pub mod check;
+pub mod cli;
+pub mod detect;
+pub mod elf;
+pub mod image;
+pub mod output;
+pub mod pack;

@@ -2,7 +2,7 @@
 //!
 //! The image builder writes these things on a developer's machine, the shim reads them back on the node; both
 //! use this crate, so that neither can misunderstand the other. Nothing here knows about containerd, QEMU
-//! processes or registries, and nothing here does I/O except [`board::Boards::load`], which reads board files.
+//! processes or registries, and nothing here does I/O except reading board files.
 //!
 //! | module | what it says |
 //! | --- | --- |

@@ -61,8 +61,7 @@ impl Boards {
         let mut boards = Boards::builtin();
         for dir in dirs {
             for path in yaml_files(dir)? {
-                let text = read_bounded(&path)?;
-                let board = BoardProfile::parse(&path.display().to_string(), &text)?;
+                let board = BoardProfile::read(&path)?;
                 boards.add(board, Origin::File(path))?;
             }
         }
@@ -121,18 +120,21 @@ fn yaml_files(dir: &Path) -> Result<Vec<PathBuf>, BoardError> {
     Ok(files)
 }
 
-/// Reads a board file, which must be a regular file (opening a FIFO would block for ever) of bounded size.
-fn read_bounded(path: &Path) -> Result<String, BoardError> {
-    let failed = |e| BoardError::read(path, e);
-    let metadata = fs::metadata(path).map_err(failed)?;
-    let limit = BoardError::MAX_BYTES as u64;
-    if !metadata.is_file() {
-        return Err(failed(io::Error::other("not a regular file")));
+impl BoardProfile {
+    /// Reads one board file, which must be a regular file (opening a FIFO would block for ever) of bounded size.
+    pub fn read(path: &Path) -> Result<Self, BoardError> {
+        let failed = |e| BoardError::read(path, e);
+        let metadata = fs::metadata(path).map_err(failed)?;
+        let limit = BoardError::MAX_BYTES as u64;
+        if !metadata.is_file() {
+            return Err(failed(io::Error::other("not a regular file")));
+        }
+        let origin = path.display().to_string();
+        if metadata.len() > limit {
+            return Err(BoardError::too_large(&origin, metadata.len()));
+        }
+        let mut text = String::new();
+        File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)).map_err(failed)?;
+        BoardProfile::parse(&origin, &text)
     }
-    if metadata.len() > limit {
-        return Err(BoardError::too_large(&path.display().to_string(), metadata.len()));
-    }
-    let mut text = String::new();
-    File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)).map_err(failed)?;
-    Ok(text)
 }

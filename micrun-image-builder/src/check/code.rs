@@ -1,0 +1,239 @@
+//! Every finding that the builder can make: one table, from which messages, documentation and `--allow` are fed.
+//!
+//! A code never changes its meaning and is never used again. The hundreds group them: 1 the file, 2 what kind of
+//! program it is, 3 where its segments lie, 4 what was recognised in it, 5 resource tables, 6 boot images,
+//! 7 what the user asked for. (5 has no codes yet.)
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Good to know.
+    Note,
+    /// The image is made, but something is probably not as intended.
+    Warning,
+    /// No image is made.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        })
+    }
+}
+
+/// What the documentation says about one code.
+struct Entry {
+    code: Code,
+    id: &'static str,
+    severity: Severity,
+    /// False where nothing could be packed if the user insisted.
+    can_be_allowed: bool,
+    title: &'static str,
+    explanation: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident = $id:literal $severity:ident $allow:ident: $title:literal, $explanation:literal;)+) => {
+        /// A finding's stable code.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $name,)+
+        }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: &[Code] = &[$(Code::$name),+];
+        }
+
+        const TABLE: &[Entry] = &[$(Entry {
+            code: Code::$name,
+            id: $id,
+            severity: Severity::$severity,
+            can_be_allowed: codes!(@$allow),
+            title: $title,
+            explanation: $explanation,
+        }),+];
+    };
+    (@allowed) => { true };
+    (@always) => { false };
+}
+
+codes! {
+    EmptyFile = "MIC101" Error always: "the file is empty",
+        "There is no byte in the file. Usually a build that failed or a download that broke off.";
+    NotElf = "MIC102" Error always: "the file is not an ELF file",
+        "A firmware is packed as the ELF file that the linker wrote: it says where each part is loaded and where the program begins. A raw binary, an Intel HEX file or an archive does not.";
+    HeaderCut = "MIC103" Error always: "the file ends inside its ELF header",
+        "The file begins like an ELF file but is shorter than the header.";
+    BadHeader = "MIC104" Error always: "the ELF header makes no sense",
+        "A field of the header has a value that the ELF specification does not know, so nothing after it can be trusted.";
+    ProgramHeadersOutside = "MIC105" Error always: "the program headers are outside the file",
+        "The program headers say what is loaded where. Their offset and number point beyond the end of the file.";
+    SegmentOutside = "MIC106" Error allowed: "a segment is cut off by the end of the file",
+        "A program header names bytes that the file does not have. The file is cut short.";
+    SectionHeadersOutside = "MIC107" Error allowed: "the section headers cannot be read",
+        "The ELF header names section headers that are not in the file, or not whole. Nothing loads them, but a file without its end is usually a broken copy. Files that were stripped of section headers on purpose have the offset 0 and are fine.";
+    UnsupportedMachine = "MIC108" Error always: "the machine is not supported",
+        "Supported are aarch64, arm, riscv64, riscv32, x86 and x86_64.";
+    WrongClass = "MIC109" Error always: "the class does not fit the machine",
+        "The file is a 32-bit file for a 64-bit machine or the other way round (ILP32 on aarch64 and x32 included).";
+    WrongByteOrder = "MIC110" Error always: "the byte order is not supported",
+        "Every supported board is little-endian.";
+
+    DynamicLinuxProgram = "MIC201" Error allowed: "this is a Linux program, dynamically linked",
+        "The file asks for a dynamic linker (PT_INTERP) or for shared libraries (DT_NEEDED). Firmware has neither. A dynamic section alone proves nothing: firmware that relocates itself has one.";
+    StaticLinuxProgram = "MIC202" Error allowed: "this is a Linux program, statically linked",
+        "The file carries what only toolchains for Linux programs leave: the note .note.ABI-tag, a note of Go's, the OS ABI number of GNU, or a segment to be made read-only after relocation (PT_GNU_RELRO). A build ID alone proves nothing.";
+    Relocatable = "MIC203" Error allowed: "this is a relocatable object, not a linked program",
+        "An object file (.o) or kernel module (.ko) has no addresses yet.";
+    CoreDump = "MIC204" Error allowed: "this is a core dump",
+        "A core dump is the memory of a program that crashed.";
+
+    NoLoadableSegment = "MIC301" Error allowed: "there is nothing to load",
+        "The file has no PT_LOAD segment with contents. It may hold debug information only (objcopy --only-keep-debug).";
+    EntryOutside = "MIC302" Error allowed: "the entry point is outside every executable segment",
+        "The machine would begin to run where no code is. QEMU does so without a word and then hangs. The lowest bit of an Arm entry point marks Thumb code and is no part of the address.";
+    LoadOverlap = "MIC303" Error allowed: "two segments are loaded to the same address",
+        "The ranges from paddr to paddr + filesz overlap: the second segment would overwrite a part of the first.";
+    RunOverlap = "MIC304" Error allowed: "two segments run at the same address",
+        "The ranges from vaddr to vaddr + memsz overlap. Overlays are built like this on purpose; then allow it.";
+    FileSizeAboveMemorySize = "MIC305" Error allowed: "a segment is larger in the file than in memory",
+        "The ELF specification requires filesz to be at most memsz.";
+    AddressWraps = "MIC306" Error allowed: "a segment ends beyond the address space",
+        "Its address and size together exceed 32 or 64 bits, whichever the file's class has.";
+    WritableAndExecutable = "MIC307" Note always: "a segment is both writable and executable",
+        "Normal for firmware: without memory protection nothing is gained by keeping code and data apart.";
+    NoSectionHeaders = "MIC308" Note always: "there are no section headers",
+        "Nothing needs them to run. But the RTOS is recognised by section names, among other things.";
+
+    UnknownRtos = "MIC401" Warning always: "the RTOS was not recognised",
+        "The image then carries no annotation container.os, and the runtime knows nothing about the guest's console and shell. Programs without an operating system are not recognised by anything.";
+    UnknownVersion = "MIC402" Note always: "the version of the RTOS was not found",
+        "Many firmwares do not contain it, or only a format string.";
+    DebugInfoLargerThanCode = "MIC403" Warning always: "the debug information is larger than the program",
+        "It is never loaded, but every node downloads it.";
+    NoBoard = "MIC404" Warning always: "no known board fits",
+        "The image then names no board, and a node can run it on the qemu pedestal only if the container names one.";
+
+    NeedsBootImage = "MIC601" Error always: "the pedestal boots a raw image, which is not packed yet",
+        "Pedestals xen and hetero boot /image.bin. This version of the builder packs the ELF alone.";
+
+    BadClientConf = "MIC701" Error always: "a client.conf value cannot be used",
+        "micad would refuse the value, cut it off, or understand something else. The limits are those of its create message.";
+    UnknownClientConfKey = "MIC702" Warning always: "micad does not know this client.conf key",
+        "The key is kept in the image and ignored by micad. Usually it is misspelt.";
+    LegacyAnnotation = "MIC703" Warning always: "an annotation has the old prefix",
+        "org.openeuler.micran. was an older spelling; the image gets the key with org.openeuler.micrun.";
+    HashMismatch = "MIC704" Error always: "the firmware does not have the digest that was given",
+        "container.firmware_hash was given and is not the digest of this file.";
+    PedestalNotOnBoard = "MIC705" Error allowed: "the board has no such pedestal",
+        "The board's profile lists the pedestals that can run it, and this one is not among them.";
+    ArchitectureNotOnBoard = "MIC706" Error allowed: "the firmware is for another architecture than the board",
+        "The board's core cannot run this firmware.";
+    MemoryBelowNeed = "MIC707" Warning always: "the memory given is less than the segments need",
+        "The sum of the segments' sizes in memory is larger than Memory in client.conf.";
+}
+
+impl Code {
+    fn entry(self) -> &'static Entry {
+        // The macro writes enum and table in the same order.
+        &TABLE[self as usize]
+    }
+
+    /// The code as it is printed: `MIC102`.
+    pub fn as_str(self) -> &'static str {
+        self.entry().id
+    }
+
+    /// One sentence.
+    pub fn title(self) -> &'static str {
+        self.entry().title
+    }
+
+    /// What it means.
+    pub fn explanation(self) -> &'static str {
+        self.entry().explanation
+    }
+
+    /// How bad it is, unless the user allows it.
+    pub fn severity(self) -> Severity {
+        self.entry().severity
+    }
+
+    /// True for an error that the user may turn into a warning.
+    pub fn can_be_allowed(self) -> bool {
+        self.entry().can_be_allowed
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A text that is no code of a finding.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no code of a finding: codes look like MIC106 and are listed in docs/findings.md")]
+pub struct UnknownCode(String);
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = TABLE.iter().find(|entry| entry.id.eq_ignore_ascii_case(text));
+        found.map(|entry| entry.code).ok_or_else(|| UnknownCode(text.chars().take(40).collect()))
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_own_number_and_text() {
+        for (i, &code) in Code::ALL.iter().enumerate() {
+            assert_eq!(code.entry().code, code);
+            assert_eq!(code.as_str().parse(), Ok(code));
+            assert!(
+                Code::ALL[..i].iter().all(|other| other.as_str() < code.as_str()),
+                "{code} is out of order"
+            );
+            assert!(code.title().len() < 80 && code.explanation().ends_with('.'), "{code}");
+            assert!(!code.can_be_allowed() || code.severity() == Severity::Error, "{code}");
+        }
+        assert!("MIC999".parse::<Code>().is_err());
+    }
+
+    #[test]
+    fn every_code_is_documented() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/findings.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        for code in Code::ALL {
+            let heading =
+                format!("### {code}: {} ({})\n\n{}\n", code.title(), code.severity(), code.explanation());
+            assert!(document.contains(&heading), "docs/findings.md lacks or misstates:\n{heading}");
+        }
+        assert_eq!(
+            document.matches("\n### MIC").count(),
+            Code::ALL.len(),
+            "docs/findings.md has codes of its own"
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! `boards list`, `boards show` and `boards validate`.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use micrun_image_spec::board::{BoardProfile, Boards, Origin};
+use serde::Serialize;
+
+use super::{BoardDirs, CliError, Format, render};
+
+#[derive(Args)]
+#[command(arg_required_else_help = true)]
+pub(super) struct BoardsArgs {
+    #[command(subcommand)]
+    command: BoardsCommand,
+    #[command(flatten)]
+    boards: BoardDirs,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    format: Format,
+}
+
+#[derive(Subcommand)]
+enum BoardsCommand {
+    /// List all boards, the built-in ones and those of this machine
+    List,
+    /// Show a board's profile
+    Show {
+        /// Its name or alias
+        board: String,
+    },
+    /// Check board profiles before they are installed
+    Validate {
+        /// Board files (YAML)
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// A board as `--format json` shows it.
+#[derive(Serialize)]
+struct BoardRecord<'a> {
+    #[serde(flatten)]
+    profile: &'a BoardProfile,
+    origin: String,
+}
+
+pub(super) fn run(args: &BoardsArgs) -> Result<ExitCode, CliError> {
+    match &args.command {
+        BoardsCommand::List => list(&args.boards.load()?, args.format)?,
+        BoardsCommand::Show { board } => show(&args.boards.load()?, board, args.format)?,
+        BoardsCommand::Validate { files } => return validate(files, args.format),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(boards: &Boards, format: Format) -> Result<(), CliError> {
+    if format == Format::Json {
+        let records: Vec<_> = boards.iter().map(|(profile, origin)| record(profile, origin)).collect();
+        return print_json(&records);
+    }
+    let mut text = String::new();
+    for (board, origin) in boards.iter() {
+        let from = match origin {
+            Origin::BuiltIn => String::new(),
+            Origin::File(path) => format!(" [{}]", path.display()),
+        };
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "{:<18} {:<8} {}{from}", board.name, board.arch, board.description);
+    }
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
+fn show(boards: &Boards, name: &str, format: Format) -> Result<(), CliError> {
+    let (Some(board), Some(origin)) = (boards.get(name), boards.origin(name)) else {
+        let name = name.escape_debug();
+        return Err(CliError::Usage(format!(
+            "board `{name}` is unknown; see: micrun-image-builder boards list"
+        )));
+    };
+    match format {
+        Format::Json => print_json(&record(board, origin)),
+        Format::Text => Ok(write!(io::stdout(), "# {origin}\n{}", board.to_yaml())?),
+    }
+}
+
+#[derive(Serialize)]
+struct Validation {
+    file: String,
+    board: Option<String>,
+    error: Option<String>,
+}
+
+fn validate(files: &[PathBuf], format: Format) -> Result<ExitCode, CliError> {
+    let mut results = Vec::new();
+    for file in files {
+        let (board, error) = match BoardProfile::read(file) {
+            Ok(board) => (Some(board.name.to_string()), None),
+            Err(error) => (None, Some(CliError::from(error))),
+        };
+        if format == Format::Text {
+            match (&board, &error) {
+                (Some(board), _) => writeln!(io::stdout(), "{}: board {board} is valid", file.display())?,
+                (None, error) => error.iter().for_each(render::error),
+            }
+        }
+        results.push(Validation {
+            file: file.display().to_string(),
+            board,
+            error: error.map(|error| error.to_string()),
+        });
+    }
+    if format == Format::Json {
+        print_json(&results)?;
+    }
+    let valid = results.iter().all(|result| result.error.is_none());
+    Ok(if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn record<'a>(profile: &'a BoardProfile, origin: &Origin) -> BoardRecord<'a> {
+    BoardRecord { profile, origin: origin.to_string() }
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+    Ok(writeln!(io::stdout(), "{text}")?)
+}

@@ -1,0 +1,170 @@
+//! `pack`.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use micrun_image_spec::board::{BoardProfile, Boards};
+use micrun_image_spec::firmware::{Pedestal, Rtos};
+
+use super::summary::Summary;
+use super::{BoardDirs, CliError, Format, render};
+use crate::check::{Code, Report};
+use crate::image::{Compression, Epoch, Platform, Reference};
+use crate::output::Destination;
+use crate::pack::{Request, UserAnnotation, UserKey, pack};
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct PackArgs {
+    /// The ELF file that the linker wrote
+    firmware: PathBuf,
+    /// Name of the image [default: the file's name]
+    #[arg(short, long, value_name = "NAME[:TAG]")]
+    tag: Option<Reference>,
+    /// oci-archive:FILE, oci:DIR, FILE (an archive), or - for an archive on standard output
+    /// [default: NAME.oci.tar beside the firmware]
+    #[arg(short, long, value_name = "OUTPUT")]
+    output: Option<Destination>,
+    /// Board to run on [default: the usual one for RTOS and architecture]
+    #[arg(long)]
+    board: Option<String>,
+    /// What the guest runs on: qemu, xen, baremetal, jailhouse, hetero, remoteproc [default: the board's first]
+    #[arg(long)]
+    pedestal: Option<Pedestal>,
+    /// Name of the RTOS, a lower-case word [default: as recognised in the file]
+    #[arg(long)]
+    rtos: Option<Rtos>,
+    /// Platform of the node [default: this machine's for qemu, else by the firmware's architecture]
+    #[arg(long, value_name = "linux/ARCH")]
+    platform: Option<Platform>,
+    /// Compression of the layer: zstd, gzip or none
+    #[arg(long, default_value_t, value_name = "METHOD")]
+    compression: Compression,
+    /// Set a key of client.conf, such as Memory=64; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    keys: Vec<UserKey>,
+    /// Add an annotation; may be given several times
+    #[arg(long = "annotation", value_name = "KEY=VALUE")]
+    annotations: Vec<UserAnnotation>,
+    /// Turn an error with this code into a warning; may be given several times
+    #[arg(long, value_name = "CODE", value_parser = allowable_code)]
+    allow: Vec<Code>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Print errors only
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    boards: BoardDirs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  micrun-image-builder pack zephyr.elf
+  micrun-image-builder pack zephyr.elf --tag demo/zephyr:1 --set Memory=64
+  micrun-image-builder pack app.elf --board qemu_arm64 --rtos baremetal --compression gzip -o oci:app
+  micrun-image-builder pack zephyr.elf -o - | ssh node ctr image import -
+
+Time stamps are those of SOURCE_DATE_EPOCH, else 1970: the same inputs give the same image.";
+
+/// Larger than any firmware with its debug information; it is read into memory whole.
+const MAX_FIRMWARE: u64 = 512 << 20;
+
+fn allowable_code(text: &str) -> Result<Code, String> {
+    let code: Code = text.parse().map_err(|error| format!("{error}"))?;
+    if code.can_be_allowed() {
+        return Ok(code);
+    }
+    Err(format!("{code} ({}) cannot be allowed", code.title()))
+}
+
+pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
+    let destination = destination(args)?;
+    let boards = args.boards.load()?;
+    let request = Request {
+        file_stem: &args.firmware.file_stem().unwrap_or_default().to_string_lossy(),
+        tag: args.tag.clone(),
+        board: args.board.as_deref().map(|name| board(&boards, name)).transpose()?,
+        pedestal: args.pedestal,
+        rtos: args.rtos.clone(),
+        platform: args.platform.clone(),
+        compression: args.compression,
+        keys: args.keys.clone(),
+        annotations: args.annotations.clone(),
+        allow: args.allow.clone(),
+        epoch: source_date_epoch()?,
+        boards: &boards,
+    };
+    let firmware = read(&args.firmware)?;
+    let mut report = Report::default();
+    let packed = pack(request, &firmware, &mut report)?;
+    if args.format == Format::Text {
+        render::report(&report, &args.firmware, args.quiet);
+    }
+    let Some(mut packed) = packed else {
+        if args.format == Format::Json {
+            Summary::refused(&args.firmware, &report).print_json(&destination)?;
+        }
+        return Ok(ExitCode::FAILURE);
+    };
+    destination.write(&mut packed.image)?;
+    let summary = Summary::packed(&args.firmware, &packed, &destination, &report);
+    match args.format {
+        Format::Json => summary.print_json(&destination)?,
+        Format::Text if !args.quiet => summary.print_text(&destination)?,
+        Format::Text => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn destination(args: &PackArgs) -> Result<Destination, CliError> {
+    let destination = args.output.clone().unwrap_or_else(|| Destination::beside(&args.firmware));
+    if destination == Destination::Stdout && io::stdout().is_terminal() {
+        return Err(CliError::Usage(
+            "refusing to write an image to a terminal: give a file with -o".to_owned(),
+        ));
+    }
+    if destination.path().is_some_and(|path| path.as_os_str().is_empty()) {
+        return Err(CliError::Usage("the output has no path: write oci-archive:FILE or oci:DIR".to_owned()));
+    }
+    if destination.is_same_file(&args.firmware) {
+        return Err(CliError::Usage(
+            "the output is the firmware itself: give another file with -o".to_owned(),
+        ));
+    }
+    Ok(destination)
+}
+
+fn board<'b>(boards: &'b Boards, name: &str) -> Result<&'b BoardProfile, CliError> {
+    boards.get(name).ok_or_else(|| {
+        let known: Vec<_> = boards.iter().map(|(board, _)| board.name.as_str()).collect();
+        CliError::Usage(format!("board `{}` is unknown; known are {}", name.escape_debug(), known.join(", ")))
+    })
+}
+
+fn source_date_epoch() -> Result<Option<Epoch>, CliError> {
+    match std::env::var_os("SOURCE_DATE_EPOCH") {
+        Some(text) => Ok(Some(text.to_string_lossy().parse()?)),
+        None => Ok(None),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CliError> {
+    let failed = |source| CliError::Read { path: path.to_owned(), source };
+    let metadata = path.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
+    if metadata.len() > MAX_FIRMWARE {
+        return Err(failed(io::Error::other(format!("it is larger than {} MiB", MAX_FIRMWARE >> 20))));
+    }
+    // The length is the file system's word, and the read stops there: a file that grows is cut, not followed.
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(metadata.len() as usize).map_err(|e| failed(io::Error::other(e)))?;
+    File::open(path).and_then(|file| file.take(metadata.len()).read_to_end(&mut bytes)).map_err(failed)?;
+    Ok(bytes)
+}

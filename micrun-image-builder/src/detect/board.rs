@@ -1,0 +1,58 @@
+//! The board that a firmware was probably built for. An ELF file does not say it: what it says is the core, and
+//! where things are loaded.
+
+use micrun_image_spec::board::{BoardProfile, Boards};
+use micrun_image_spec::firmware::{Arch, Rtos};
+
+use crate::elf::Elf;
+
+/// A board and why it was taken.
+#[derive(Debug, Clone)]
+pub struct BoardGuess<'b> {
+    /// The board.
+    pub board: &'b BoardProfile,
+    /// The reason, for people.
+    pub reason: String,
+}
+
+/// Takes the first usual board for this system and core whose memory holds the firmware; if none does, the first
+/// of them, and the reason says so. None where no board is known for the core.
+pub fn guess_board<'b>(elf: &Elf<'_>, rtos: Option<&Rtos>, boards: &'b Boards) -> Option<BoardGuess<'b>> {
+    let candidates: Vec<_> = usual_boards(elf, rtos).iter().filter_map(|name| boards.get(name)).collect();
+    let built_for = match rtos {
+        Some(rtos) => format!("the usual board for {rtos} on {}", core(elf)),
+        None => format!("the usual board for {}", core(elf)),
+    };
+    if let Some(&board) = candidates.iter().find(|board| misfit(elf, board).is_none()) {
+        return Some(BoardGuess { board, reason: built_for });
+    }
+    let &board = candidates.first()?;
+    let address = misfit(elf, board).unwrap_or_default();
+    Some(BoardGuess { board, reason: format!("{built_for}, though it has no memory at {address:#x}") })
+}
+
+/// Board names, the most usual first: Zephyr's own names for Zephyr, U-Boot's for everything else.
+fn usual_boards(elf: &Elf<'_>, rtos: Option<&Rtos>) -> &'static [&'static str] {
+    let zephyr = rtos == Some(&Rtos::Zephyr);
+    match elf.arch {
+        Arch::Aarch64 if zephyr => &["qemu_cortex_a53", "qemu_arm64"],
+        Arch::Aarch64 => &["qemu_arm64"],
+        Arch::Arm if elf.is_cortex_m() => &["qemu_cortex_m3"],
+        Arch::Arm => &["qemu_arm"],
+        Arch::Riscv64 if zephyr => &["qemu_riscv64"],
+        Arch::Riscv64 => &["qemu-riscv64"],
+        Arch::Riscv32 => &["qemu_riscv32"],
+        Arch::X86 => &["qemu_x86"],
+        Arch::X86_64 => &[],
+    }
+}
+
+fn core(elf: &Elf<'_>) -> &'static str {
+    if elf.is_cortex_m() { "Cortex-M" } else { elf.arch.as_str() }
+}
+
+/// The first load address that is not in the board's memory.
+fn misfit(elf: &Elf<'_>, board: &BoardProfile) -> Option<u64> {
+    let mut loads = elf.loads().filter(|segment| segment.filesz > 0);
+    loads.find(|s| board.memory.region_of(s.paddr, s.filesz).is_none()).map(|s| s.paddr)
+}

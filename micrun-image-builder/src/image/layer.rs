@@ -1,0 +1,104 @@
+//! The one layer: a tar with the firmware and its client.conf.
+
+use std::io::{self, Write};
+
+use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
+use micrun_image_spec::{CLIENT_CONF_PATH, FIRMWARE_PATH};
+use oci_spec::image::MediaType;
+use tempfile::SpooledTempFile;
+
+use super::compression::Compressor;
+use super::{Contents, ImageError};
+
+/// A layer up to this size never touches the disk before it is written to its place.
+const IN_MEMORY: usize = 4 << 20;
+const BLOCK: u64 = 512;
+
+/// A packed layer.
+pub(super) struct Layer {
+    /// The compressed bytes.
+    pub(super) blob: SpooledTempFile,
+    /// Number of them.
+    pub(super) size: u64,
+    /// Their digest.
+    pub(super) digest: Sha256Digest,
+    /// The digest of the tar.
+    pub(super) diff_id: Sha256Digest,
+    pub(super) media_type: MediaType,
+}
+
+impl Layer {
+    pub(super) fn pack(contents: &Contents<'_>) -> Result<Layer, ImageError> {
+        pack(contents).map_err(ImageError::write("the image's layer to a temporary file"))
+    }
+}
+
+fn pack(contents: &Contents<'_>) -> io::Result<Layer> {
+    let mtime = contents.epoch.unwrap_or_default().seconds();
+    // In the order of their names. The firmware is the image's entry point, so it is executable.
+    let files = [
+        (CLIENT_CONF_PATH, 0o644, contents.client_conf.as_bytes()),
+        (FIRMWARE_PATH, 0o755, contents.firmware),
+    ];
+    let blob = HashingWriter::new(SpooledTempFile::new(IN_MEMORY));
+    let compressor =
+        Compressor::new(contents.compression, blob, tar_size(files.map(|(_, _, data)| data.len())))?;
+    let mut tar = tar::Builder::new(HashingWriter::new(compressor));
+    for (path, mode, data) in files {
+        append(&mut tar, path.trim_start_matches('/'), mode, mtime, data)?;
+    }
+    let (compressor, diff_id) = tar.into_inner()?.finish();
+    let blob = compressor.finish()?;
+    let size = blob.byte_count();
+    let (blob, digest) = blob.finish();
+    Ok(Layer { blob, size, digest, diff_id, media_type: contents.compression.media_type() })
+}
+
+/// Each file takes a header and whole blocks; two empty blocks end the archive.
+fn tar_size(lengths: [usize; 2]) -> u64 {
+    lengths.iter().map(|&length| BLOCK + (length as u64).next_multiple_of(BLOCK)).sum::<u64>() + 2 * BLOCK
+}
+
+/// Adds a regular file of root's. Every field of the header is set here; nothing comes from the machine.
+pub(super) fn append<W: Write>(
+    tar: &mut tar::Builder<W>,
+    path: &str,
+    mode: u32,
+    mtime: u64,
+    data: impl TarData,
+) -> io::Result<()> {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(data.size());
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(mtime);
+    tar.append_data(&mut header, path, data.reader())
+}
+
+/// Bytes of known number to put into a tar.
+pub(super) trait TarData {
+    fn size(&self) -> u64;
+    fn reader(self) -> impl io::Read;
+}
+
+impl TarData for &[u8] {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn reader(self) -> impl io::Read {
+        self
+    }
+}
+
+impl TarData for (&mut SpooledTempFile, u64) {
+    fn size(&self) -> u64 {
+        self.1
+    }
+
+    fn reader(self) -> impl io::Read {
+        self.0
+    }
+}

@@ -1,0 +1,194 @@
+//! The name of an image, completed as docker and nerdctl do.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A full image name with a tag: `docker.io/library/zephyr:latest`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    domain: String,
+    path: String,
+    tag: String,
+}
+
+/// A text that cannot name an image.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no image name: {problem}")]
+pub struct BadReference {
+    text: String,
+    problem: &'static str,
+}
+
+impl Reference {
+    const MAX_NAME: usize = 255;
+
+    /// The tag alone: `latest`.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// The last part of the name, good as a container's name: `zephyr`.
+    pub fn short_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// A name made from a file's stem: lower case, with `-` for every character that a name cannot have.
+    pub fn from_file_stem(stem: &str) -> Self {
+        let mut name = String::new();
+        for c in stem.chars().take(100) {
+            let c = c.to_ascii_lowercase();
+            if c.is_ascii_lowercase() || c.is_ascii_digit() {
+                name.push(c);
+            } else if !name.is_empty() && !name.ends_with(['-', '_', '.']) {
+                name.push(if matches!(c, '_' | '.') { c } else { '-' });
+            }
+        }
+        let name = name.trim_end_matches(['-', '_', '.']);
+        let path = if name.is_empty() { "library/firmware".to_owned() } else { format!("library/{name}") };
+        Reference { domain: "docker.io".to_owned(), path, tag: "latest".to_owned() }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}:{}", self.domain, self.path, self.tag)
+    }
+}
+
+impl FromStr for Reference {
+    type Err = BadReference;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = |problem| BadReference {
+            text: text.chars().take(100).flat_map(char::escape_debug).collect(),
+            problem,
+        };
+        if text.contains('@') {
+            return Err(bad("an image that is being made has no digest yet; give a tag"));
+        }
+        let (name, tag) = match text.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, tag),
+            _ => (text, "latest"),
+        };
+        if !is_tag(tag) {
+            return Err(bad(
+                "a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and begins with none of the last two",
+            ));
+        }
+        let (domain, path) = split_domain(name);
+        if !is_domain(domain) {
+            return Err(bad("its registry is no host name with an optional port"));
+        }
+        if !path.split('/').all(is_path_component) {
+            return Err(bad(
+                "use lower-case letters and digits, with single `.`, `_` or `-` between them, and `/`",
+            ));
+        }
+        let path = match (domain, path.contains('/')) {
+            ("docker.io", false) => format!("library/{path}"),
+            _ => path.to_owned(),
+        };
+        if domain.len() + 1 + path.len() > Self::MAX_NAME {
+            return Err(bad("it is longer than 255 bytes"));
+        }
+        Ok(Reference { domain: domain.to_owned(), path, tag: tag.to_owned() })
+    }
+}
+
+/// The first part is a registry if it looks like a host: with a dot or a port, or `localhost`.
+fn split_domain(name: &str) -> (&str, &str) {
+    match name.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => match first {
+            "index.docker.io" => ("docker.io", rest),
+            _ => (first, rest),
+        },
+        _ => ("docker.io", name),
+    }
+}
+
+fn is_domain(domain: &str) -> bool {
+    let (host, port) = domain.split_once(':').unwrap_or((domain, "0"));
+    let label = |label: &str| {
+        let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        plain && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
+    };
+    host.split('.').all(label) && port.parse::<u16>().is_ok() && port.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_path_component(component: &str) -> bool {
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = component.as_bytes();
+    let ends_are_words = bytes.first().is_some_and(|&b| word(b)) && bytes.last().is_some_and(|&b| word(b));
+    let mut separators = bytes.split(|&b| word(b)).filter(|run| !run.is_empty());
+    ends_are_words
+        && separators.all(|run| matches!(run, b"." | b"_" | b"__") || run.iter().all(|&b| b == b'-'))
+}
+
+fn is_tag(tag: &str) -> bool {
+    let first = tag.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+    first && tag.len() <= 128 && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn completes_names_as_docker_does() {
+        for (text, full) in [
+            ("zephyr", "docker.io/library/zephyr:latest"),
+            ("zephyr:3.5", "docker.io/library/zephyr:3.5"),
+            ("me/zephyr", "docker.io/me/zephyr:latest"),
+            ("reg.example/rtos/zephyr:v1", "reg.example/rtos/zephyr:v1"),
+            ("reg.example/zephyr", "reg.example/zephyr:latest"),
+            ("localhost/zephyr", "localhost/zephyr:latest"),
+            ("localhost:5000/zephyr", "localhost:5000/zephyr:latest"),
+            ("docker.io/zephyr", "docker.io/library/zephyr:latest"),
+            ("my__odd--name.x", "docker.io/library/my__odd--name.x:latest"),
+        ] {
+            let reference: Reference = text.parse().unwrap();
+            assert_eq!(reference.to_string(), full);
+            assert_eq!(full.parse(), Ok(reference));
+        }
+    }
+
+    #[test]
+    fn refuses_what_registries_refuse() {
+        for text in [
+            "",
+            ":",
+            ":tag",
+            "Zephyr",
+            "zephyr:",
+            "zephyr:-x",
+            "a//b",
+            "/a",
+            "a/",
+            "a..b",
+            "-a",
+            "a_",
+            "a b",
+            "a@sha256:00",
+            "reg.example:port/a",
+            "reg..example/a",
+            &"x".repeat(300),
+        ] {
+            assert!(text.parse::<Reference>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn makes_a_name_from_any_file_name() {
+        for (stem, name) in [
+            ("zephyr", "zephyr"),
+            ("My App (1)", "my-app-1"),
+            ("uboot_v2.", "uboot_v2"),
+            ("ü", "firmware"),
+            ("a._b", "a.b"),
+        ] {
+            let reference = Reference::from_file_stem(stem);
+            assert_eq!(reference.short_name(), name);
+            assert_eq!(reference.to_string().parse(), Ok(reference));
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! From a firmware and a few options to an image: reads, checks, recognises, decides, packs.
+
+use std::collections::BTreeMap;
+
+use micrun_image_spec::board::{BoardProfile, Boards};
+use micrun_image_spec::digest::Sha256Digest;
+use micrun_image_spec::firmware::{Pedestal, Rtos};
+
+mod choice;
+mod metadata;
+
+pub use choice::{Choice, Source};
+pub use metadata::{AnnotationError, UserAnnotation, UserKey, UserKeyError};
+
+use crate::check::{self, Code, Place, Report};
+use crate::detect::{self, Identity};
+use crate::elf::Elf;
+use crate::image::{Compression, Contents, Epoch, Image, ImageError, Platform, Reference};
+
+/// What the user asked for. Everything but the firmware has a default.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The firmware's file name without its extension; an image without a tag is called like it.
+    pub file_stem: &'a str,
+    /// The image's name.
+    pub tag: Option<Reference>,
+    /// The board.
+    pub board: Option<&'a BoardProfile>,
+    /// What the guest runs on.
+    pub pedestal: Option<Pedestal>,
+    /// The RTOS.
+    pub rtos: Option<Rtos>,
+    /// The node's platform.
+    pub platform: Option<Platform>,
+    /// How the layer is compressed.
+    pub compression: Compression,
+    /// Values for client.conf.
+    pub keys: Vec<UserKey>,
+    /// Annotations.
+    pub annotations: Vec<UserAnnotation>,
+    /// Errors that shall be warnings.
+    pub allow: Vec<Code>,
+    /// The time stamp of everything.
+    pub epoch: Option<Epoch>,
+    /// The boards to guess from.
+    pub boards: &'a Boards,
+}
+
+/// What stands in the image, and why.
+#[derive(Debug)]
+pub struct Decisions {
+    /// The image's name.
+    pub reference: Choice<Reference>,
+    /// The RTOS.
+    pub rtos: Choice<Rtos>,
+    /// Its version, if the file says it.
+    pub rtos_version: Option<String>,
+    /// The board's name.
+    pub board: Choice<String>,
+    /// What the guest runs on.
+    pub pedestal: Choice<Pedestal>,
+    /// The node's platform.
+    pub platform: Choice<Platform>,
+    /// The firmware's digest.
+    pub firmware_digest: Sha256Digest,
+}
+
+/// An image that is ready to be written.
+pub struct Packed {
+    /// What stands in it.
+    pub decisions: Decisions,
+    /// The image.
+    pub image: Image,
+}
+
+/// Packs a firmware. Everything worth saying goes into the report; if it has errors, there is no image.
+pub fn pack(
+    request: Request<'_>,
+    firmware: &[u8],
+    report: &mut Report,
+) -> Result<Option<Packed>, ImageError> {
+    let elf = check::examine(firmware, report);
+    // What is wrong with the file comes first; guesses about a file that is not firmware would only be noise.
+    report.allow(&request.allow);
+    let Some(elf) = elf.filter(|_| !report.has_errors()) else { return Ok(None) };
+
+    let identity = match &request.rtos {
+        Some(rtos) => Some(given(rtos.clone(), detect::identify(&elf))),
+        None => detect::identify(&elf),
+    };
+    check::advise(&elf, identity.as_ref(), report);
+    let decisions = decide(&request, &elf, identity, Sha256Digest::of(firmware), report);
+    let metadata = metadata::assemble(&request, &decisions, &elf, report);
+    report.allow(&request.allow);
+    if report.has_errors() {
+        return Ok(None);
+    }
+    let (Some(reference), Some(platform)) = (&decisions.reference.value, &decisions.platform.value) else {
+        return Ok(None);
+    };
+    let image = Image::build(&Contents {
+        firmware,
+        client_conf: &metadata.client_conf.to_string(),
+        annotations: &metadata.annotations,
+        platform,
+        compression: request.compression,
+        epoch: request.epoch,
+        reference,
+    })?;
+    Ok(Some(Packed { decisions, image }))
+}
+
+/// The RTOS that the user named; its version only if the file says the same RTOS.
+fn given(rtos: Rtos, found: Option<Identity>) -> Identity {
+    let version = found.filter(|identity| identity.rtos == rtos).and_then(|identity| identity.version);
+    Identity { rtos, version, evidence: String::new() }
+}
+
+fn decide(
+    request: &Request<'_>,
+    elf: &Elf<'_>,
+    identity: Option<Identity>,
+    firmware_digest: Sha256Digest,
+    report: &mut Report,
+) -> Decisions {
+    let reference = match &request.tag {
+        Some(reference) => Choice::given(reference.clone(), "--tag"),
+        None => {
+            Choice::assumed(Some(Reference::from_file_stem(request.file_stem)), "the file's name", "--tag")
+        }
+    };
+    let (name, profile) = decide_board(request, elf, identity.as_ref().map(|i| &i.rtos), report);
+    let pedestal = decide_pedestal(request, &name, profile, report);
+    let on = pedestal.value.unwrap_or_default();
+    let platform = match &request.platform {
+        Some(platform) => Choice::given(platform.clone(), "--platform"),
+        None if on == Pedestal::Qemu => Choice::assumed(
+            Some(Platform::of_this_machine()),
+            "this machine's, for the qemu pedestal",
+            "--platform",
+        ),
+        None => {
+            let platform = Platform::for_cores(elf.arch, on);
+            Choice::assumed(Some(platform), format!("the usual node for {} on {on}", elf.arch), "--platform")
+        }
+    };
+    let rtos_version = identity.as_ref().and_then(|identity| identity.version.clone());
+    let rtos = match identity {
+        Some(identity) if request.rtos.is_some() => Choice::given(identity.rtos, "--rtos"),
+        Some(identity) => Choice::found(identity.rtos, identity.evidence, "--rtos"),
+        None => Choice::assumed(None, "not recognised", "--rtos"),
+    };
+    Decisions { reference, rtos, rtos_version, board: name, pedestal, platform, firmware_digest }
+}
+
+/// The board's name for the image, and its profile. A board is guessed for the qemu pedestal only: on the others
+/// the node itself is the board.
+fn decide_board<'a>(
+    request: &Request<'a>,
+    elf: &Elf<'_>,
+    rtos: Option<&Rtos>,
+    report: &mut Report,
+) -> (Choice<String>, Option<&'a BoardProfile>) {
+    const OPTION: &str = "--board";
+    if let Some(board) = request.board {
+        if board.arch != elf.arch {
+            report.add(
+                Code::ArchitectureNotOnBoard,
+                Some(Place::Option(OPTION.to_owned())),
+                format!("the firmware is for {}, but board {board} has a core of {}", elf.arch, board.arch),
+                "choose another board: micrun-image-builder boards list",
+            );
+        }
+        return (Choice::given(board.name.to_string(), OPTION), Some(board));
+    }
+    if request.pedestal.is_some_and(|pedestal| pedestal != Pedestal::Qemu) {
+        return (Choice::assumed(None, "the node itself", OPTION), None);
+    }
+    match detect::guess_board(elf, rtos, request.boards) {
+        Some(guess) => {
+            let name = guess.board.name.to_string();
+            (Choice::assumed(Some(name), guess.reason, OPTION), Some(guess.board))
+        }
+        None => {
+            report.add(
+                Code::NoBoard,
+                None,
+                format!("no board is known for {}", elf.arch),
+                "name one with --board; a node's own boards are files in its boards.d",
+            );
+            (Choice::assumed(None, "none is known", OPTION), None)
+        }
+    }
+}
+
+fn decide_pedestal(
+    request: &Request<'_>,
+    board: &Choice<String>,
+    profile: Option<&BoardProfile>,
+    report: &mut Report,
+) -> Choice<Pedestal> {
+    const OPTION: &str = "--pedestal";
+    let pedestal = match (request.pedestal, profile.and_then(|profile| profile.pedestals.first())) {
+        (Some(pedestal), _) => Choice::given(pedestal, OPTION),
+        (None, Some(&first)) => Choice::assumed(Some(first), "the board's usual one", OPTION),
+        (None, None) => Choice::assumed(Some(Pedestal::Qemu), "it runs on any Linux node", OPTION),
+    };
+    let chosen = pedestal.value.unwrap_or_default();
+    if profile.is_some_and(|profile| !profile.pedestals.contains(&chosen)) {
+        report.add(
+            Code::PedestalNotOnBoard,
+            Some(Place::Option(OPTION.to_owned())),
+            format!("board {} does not run on {chosen}", board.value.as_deref().unwrap_or_default()),
+            "leave --pedestal or --board out, or choose another pair: micrun-image-builder boards show BOARD",
+        );
+    }
+    if chosen.boots_raw_image() {
+        report.add(
+            Code::NeedsBootImage,
+            Some(Place::Option(OPTION.to_owned())),
+            format!("pedestal {chosen} boots a raw image, and this version packs the ELF file alone"),
+            "pack for qemu, baremetal, jailhouse or remoteproc",
+        );
+    }
+    pedestal
+}
+
+/// What describes the image: inside it, and in its manifest.
+struct Metadata {
+    client_conf: micrun_image_spec::client_conf::ClientConf,
+    annotations: BTreeMap<String, String>,
+}

@@ -16,7 +16,8 @@ use crate::{Release, Workspace, shell, wait};
 
 /// The folder of everything private, inside the namespace: a tmpfs, so it vanishes with it.
 pub const HOME: &str = "/run/kit";
-const ADDRESS: &str = "/run/kit/c.sock";
+/// Its socket, inside.
+pub const ADDRESS: &str = "/run/kit/c.sock";
 
 /// A running containerd. Dropped, it takes everything with it that was started under it.
 #[derive(Debug)]
@@ -146,8 +147,8 @@ impl Containerd {
         command
     }
 
-    /// Any program of this containerd's PATH, with what a shim is told about it.
-    pub fn program(&self, name: &str) -> Command {
+    /// Another program, with the PATH of this containerd, ready for [`Namespace::spawn`].
+    pub fn program(&self, name: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(name);
         command.env("PATH", &self.path);
         command
@@ -245,10 +246,10 @@ impl Containerd {
         Ok(status)
     }
 
-    /// The last lines that containerd and its shims logged.
+    /// The last lines that containerd and its shims logged, without what containerd says about its plugins.
     pub fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains("loading plugin")).collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 }

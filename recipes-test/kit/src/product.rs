@@ -87,12 +87,17 @@ impl Product {
         &self.firmware
     }
 
+    /// Where [`Product::pack`] writes the image of a firmware.
+    pub fn archive(&self, firmware: &Firmware) -> PathBuf {
+        self.images.join(format!("{}.oci.tar", firmware.tag))
+    }
+
     /// Packs a firmware for its board and returns the OCI archive.
     ///
     /// # Errors
     /// If the builder refuses.
     pub fn pack(&self, firmware: &Firmware) -> Result<PathBuf> {
-        let archive = self.images.join(format!("{}.oci.tar", firmware.tag));
+        let archive = self.archive(firmware);
         shell::quietly(&mut self.pack_command(firmware, &archive))
             .with_context(|| format!("cannot pack {}", firmware.name))?;
         Ok(archive)

@@ -1,0 +1,86 @@
+//! Start, kill and delete for a long time; after each round nothing may be left.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use micrun_testkit::firmware::{OURS_ARM64, OURS_RISCV64};
+use micrun_testkit::releases::ALL;
+use micrun_testkit::{Containerd, Firmware, Product, Profile, Release, Workspace, packages, step};
+
+use crate::privileges::prepare_then_as_root;
+
+const RUNTIME: &str = "io.containerd.mica.v2";
+
+/// Containers at a time in one round.
+const BATCH: usize = 8;
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  cargo xtask soak                one hour\n  cargo xtask soak --minutes 1\n\n\
+                        Ends with status 1 after the first round that leaves something behind."
+)]
+pub struct Arguments {
+    /// For how long
+    #[arg(long, default_value_t = 60)]
+    minutes: u64,
+}
+
+/// Runs rounds until the time is over.
+pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    prepare_then_as_root(workspace, || prepare(workspace), || soak(workspace, arguments))
+}
+
+fn prepare(workspace: &Workspace) -> Result<()> {
+    packages::ensure("the soak test", &[&packages::DEMO, &packages::GUESTS, &packages::RELEASES])?;
+    Product::build(workspace, Profile::Release, &[])?;
+    Release::all(workspace).map(drop)
+}
+
+fn soak(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let product = Product::find(workspace, Profile::Release)?;
+    let mut nodes = Vec::new();
+    for series in ALL {
+        nodes.push(Containerd::start(workspace, &Release::of(workspace, series)?, &[product.bin()])?);
+    }
+    step(format_args!("{BATCH} containers per round, for {} minutes", arguments.minutes));
+    println!("{:>6} {:>10} {:>11} {:>9} {:>5}", "round", "containerd", "containers", "seconds", "left");
+    let end = Instant::now() + Duration::from_secs(arguments.minutes * 60);
+    let mut containers = 0;
+    for number in 1_u64.. {
+        for containerd in &nodes {
+            let start = Instant::now();
+            round(containerd, &product, number)?;
+            containers += BATCH;
+            let left = containerd.leftovers()?;
+            let name = &containerd.release().name;
+            let seconds = start.elapsed().as_secs_f64();
+            println!("{number:>6} {name:>10} {containers:>11} {seconds:>9.1} {:>5}", left.len());
+            ensure!(left.is_empty(), "round {number} on containerd {name} left:\n  {}", left.join("\n  "));
+        }
+        if Instant::now() >= end {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Starts a batch, then ends it: every third container by SIGTERM, the others by SIGKILL.
+fn round(containerd: &Containerd, product: &Product, number: u64) -> Result<()> {
+    let firmwares: [Firmware; 2] = [OURS_ARM64, OURS_RISCV64];
+    for firmware in &firmwares {
+        containerd.import(&product.pack(firmware)?)?;
+    }
+    let ids: Vec<String> = (0..BATCH).map(|index| format!("soak-{number}-{index}")).collect();
+    for (index, id) in ids.iter().enumerate() {
+        let image = firmwares[index % firmwares.len()].image();
+        containerd.run_ctr(["run", "--detach", "--runtime", RUNTIME, &image, id])?;
+    }
+    for (index, id) in ids.iter().enumerate() {
+        let (signal, expected) = if index % 3 == 0 { ("SIGTERM", 143) } else { ("SIGKILL", 137) };
+        containerd.run_ctr(["task", "kill", "--signal", signal, id])?;
+        let status = containerd.reap(id)?;
+        ensure!(status == expected, "{id} ended with {status} after {signal}, not with {expected}");
+    }
+    containerd.remove_images()
+}

@@ -1,0 +1,79 @@
+//! All checks, or parts of them. Every part says what it runs; the first failure ends the whole.
+
+mod lint;
+mod spelling;
+
+use std::ffi::OsString;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use micrun_testkit::product::cargo;
+use micrun_testkit::{Product, Profile, Release, Workspace, note, packages, shell, step};
+
+use crate::privileges::as_root;
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test lint unit\n  \
+                        cargo xtask test e2e -- 'containerd 1.7'   the trials whose names hold this\n  \
+                        cargo xtask test e2e -- --list")]
+pub struct Arguments {
+    /// What to run; all parts, in this order, if none is named
+    #[arg(value_enum, value_name = "PART")]
+    parts: Vec<Part>,
+
+    /// Handed to the end-to-end tests: a filter, or options of libtest
+    #[arg(last = true, value_name = "ARGUMENT")]
+    trial: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Formatting, clippy, spelling, licences and duplicates of dependencies, shell scripts
+    Lint,
+    /// Tests of single crates, without root
+    Unit,
+    /// Real containerd, real QEMU, real firmware; as root
+    E2e,
+}
+
+/// Runs the parts.
+pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let parts = if arguments.parts.is_empty() { Part::value_variants() } else { &arguments.parts[..] };
+    for part in parts {
+        let start = Instant::now();
+        match part {
+            Part::Lint => lint::run(workspace).context("lint failed")?,
+            Part::Unit => unit(workspace).context("unit tests failed")?,
+            Part::E2e => e2e(workspace, &arguments.trial).context("end-to-end tests failed")?,
+        }
+        if parts.last() != Some(part) {
+            note(format_args!("passed in {} s", start.elapsed().as_secs()));
+        }
+    }
+    Ok(())
+}
+
+fn unit(workspace: &Workspace) -> Result<()> {
+    let mut tests = cargo(workspace);
+    tests.args(["test", "--workspace", "--no-fail-fast"]);
+    step(format_args!("Unit tests: {}", shell::line(&tests)));
+    shell::run(&mut tests)
+}
+
+fn e2e(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    let needs: [&[packages::Need]; 4] =
+        [&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::RELEASES];
+    packages::ensure("the end-to-end tests", &needs)?;
+    Product::build(workspace, Profile::Release, &[])?;
+    let mut build = cargo(workspace);
+    build.args(["build", "-p", "micrun-e2e"]);
+    step(format_args!("Building the end-to-end tests: {}", shell::line(&build)));
+    shell::run(&mut build)?;
+    Release::all(workspace)?;
+    let program = workspace.target().join("debug/micrun-e2e");
+    let mut tests = as_root(workspace, program.into_os_string())?;
+    tests.args(arguments);
+    step("End-to-end tests: each containerd runs each firmware");
+    shell::run(&mut tests)
+}

@@ -15,10 +15,14 @@ use oci_spec::runtime::Spec;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 
 use crate::config::{Settings, SettingsError};
-use crate::namespace::with_private_mounts;
+use crate::id::{Id, InvalidId};
+use crate::namespace::{on_own_thread, with_private_mounts};
 
 /// Largest config.json that is read, bytes. Engines write some ten kilobytes.
 const MAX_CONFIG_JSON: u64 = 16 * 1024 * 1024;
+
+/// The annotation in which CRI names the pod of a container.
+const SANDBOX_ID: &str = "io.kubernetes.cri.sandbox-id";
 
 /// Why a bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,9 @@ pub enum BundleError {
         /// What is wrong with it.
         why: String,
     },
+    /// The pod's name cannot be one.
+    #[error("the annotation {SANDBOX_ID}: {0}")]
+    Pod(#[from] InvalidId),
     /// The root file system could not be mounted.
     #[error("mounting the image: {0}")]
     Mount(String),
@@ -142,6 +149,15 @@ impl Bundle {
         })
     }
 
+    /// The pod that the bundle's container belongs to; the container's own id where it belongs to none.
+    ///
+    /// # Errors
+    ///
+    /// An annotation that names a pod as no pod can be named.
+    pub fn pod(&self, own: &Id) -> Result<Id, InvalidId> {
+        self.annotations.get(SANDBOX_ID).map_or_else(|| Ok(own.clone()), |pod| Id::new(pod.as_str()))
+    }
+
     /// Mounts the image where nobody else sees it, reads what it asks for and copies the firmware into
     /// `dir`, hashing it on the way.
     ///
@@ -150,15 +166,15 @@ impl Bundle {
     /// Whatever is wrong with mounts, files or values.
     pub async fn read_image(&self, mounts: Vec<Mount>, dir: &Path) -> Result<Image, BundleError> {
         let (root, annotations) = (self.root.clone(), self.annotations.clone());
-        let firmware = dir.join("firmware.elf");
-        with_private_mounts(move || {
+        let (firmware, has_mounts) = (dir.join("firmware.elf"), !mounts.is_empty());
+        let read = move || {
             mount(&mounts, &root)?;
             let image = Rootfs::open(&root)?;
             let settings = Settings::merge(&image.client_conf()?, &annotations)?;
             image.copy_firmware(&settings, &firmware)?;
             Ok(Image { settings, firmware })
-        })
-        .await
+        };
+        if has_mounts { with_private_mounts(read).await } else { on_own_thread(read).await }
     }
 }
 

@@ -53,7 +53,12 @@ where
     .await
 }
 
-async fn on_own_thread<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+/// Runs `work` where it may block.
+///
+/// # Errors
+///
+/// Where no thread can be made, or what `work` itself returns.
+pub async fn on_own_thread<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
 where
     T: Send + 'static,
     E: From<std::io::Error> + Send + 'static,

@@ -11,7 +11,7 @@ use super::state::{Snapshot, Status};
 use super::{Container, Info};
 use crate::bundle::{Bundle, BundleError, Mount};
 use crate::console::{Hub, Stdio, StreamError};
-use crate::id::{Id, Key};
+use crate::id::Key;
 use crate::pedestal::{
     self, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, Plan, PlanError, Record,
 };
@@ -33,8 +33,6 @@ pub struct Context {
 pub struct CreateRequest {
     /// The container.
     pub key: Key,
-    /// The pod that it belongs to.
-    pub pod: Id,
     /// The engine's bundle directory.
     pub bundle: PathBuf,
     /// How to mount the root file system; none where that is done already.
@@ -113,8 +111,8 @@ impl Context {
             settings: image.settings,
         };
         let (driver, plan) = self.plan(&spec)?;
-        let mut state =
-            State::new(request.pod.clone(), request.bundle.clone()).map_err(CreateFailure::Proc)?;
+        let pod = bundle.pod(&request.key.id).map_err(BundleError::from)?;
+        let mut state = State::new(pod, bundle.path).map_err(CreateFailure::Proc)?;
         state.guest = Some(plan.record());
         entry.save(&state)?;
         let created = plan.create().await?;

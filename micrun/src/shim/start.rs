@@ -17,11 +17,7 @@ use serde_json::json;
 
 use super::{ActionError, key, serve};
 use crate::bundle::Bundle;
-use crate::id::Id;
 use crate::sys;
-
-/// Names the pod of a container (CRI).
-const SANDBOX_ID: &str = "io.kubernetes.cri.sandbox-id";
 
 /// Most that is read from stdin, bytes; containerd itself takes no more from a shim's.
 const MAX_STDIN: u64 = 10 * 1024 * 1024;
@@ -34,27 +30,19 @@ const TASK_API: i32 = 2;
 pub fn start(flags: &Flags) -> Result<Vec<u8>, ActionError> {
     let key = key(flags)?;
     let caller = Caller::find(flags)?;
-    let bundle = std::env::current_dir().map_err(ActionError::when("finding the bundle"))?;
-    let pod = pod_of(&bundle, &key.id)?;
+    let dir = std::env::current_dir().map_err(ActionError::when("finding the bundle"))?;
+    let bundle = Bundle::open(dir).map_err(ActionError::when(format!("container {}", key.id)))?;
+    let pod = bundle.pod(&key.id).map_err(ActionError::when(format!("container {}", key.id)))?;
     let address = socket_address(&flags.address, &flags.namespace, pod.as_str());
     let socket = path_of(&address);
     if let Some(listener) = listen(&socket)?
-        && let Err(error) = spawn_server(flags, &caller, &bundle, &socket, listener)
+        && let Err(error) = spawn_server(flags, &caller, &bundle.path, &socket, listener)
     {
         let _ = fs::remove_file(&socket);
         return Err(error);
     }
-    write_address(&bundle, &address)?;
+    write_address(&bundle.path, &address)?;
     caller.reply(&address)
-}
-
-/// The pod that a container belongs to; its own id where it belongs to none.
-pub fn pod_of(bundle: &Path, id: &Id) -> Result<Id, ActionError> {
-    let bundle = Bundle::open(bundle).map_err(ActionError::when(format!("container {id}")))?;
-    match bundle.annotations.get(SANDBOX_ID) {
-        Some(pod) => Id::new(pod.as_str()).map_err(ActionError::when(format!("the annotation {SANDBOX_ID}"))),
-        None => Ok(id.clone()),
-    }
 }
 
 /// containerd looks for the shim of a bundle in this file when it restarts.

@@ -19,7 +19,7 @@ use containerd_shim::protos::ttrpc::{self, Code};
 use tokio::sync::Notify;
 
 use super::reply::{create_failed, error, request_failed, timestamp};
-use super::start::{pod_of, write_address};
+use super::start::write_address;
 use super::stats;
 use crate::bundle::Mount;
 use crate::console::Stdio;
@@ -83,17 +83,15 @@ impl Shared {
     }
 
     async fn create(&self, id: Id, request: CreateTaskRequest) -> ttrpc::Result<Container> {
-        let failed = |text: String| error(Code::INVALID_ARGUMENT, text);
         if !request.checkpoint.is_empty() {
-            return Err(failed(format!("container {id}: a guest cannot be restored from a checkpoint")));
+            let text = format!("container {id}: a guest cannot be restored from a checkpoint");
+            return Err(error(Code::INVALID_ARGUMENT, text));
         }
         let bundle = Path::new(&request.bundle);
-        let pod = pod_of(bundle, &id).map_err(|error| failed(error.to_string()))?;
         // Where a later container of a pod comes without a `start` of its own, nobody else writes it.
         write_address(bundle, &self.address).map_err(|failure| error(Code::INTERNAL, failure.to_string()))?;
         let request = CreateRequest {
             key: Key { namespace: self.namespace.clone(), id },
-            pod,
             bundle: bundle.to_owned(),
             mounts: request.rootfs.into_iter().map(mount).collect(),
             stdio: Stdio {

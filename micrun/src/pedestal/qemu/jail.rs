@@ -3,7 +3,8 @@
 //!
 //! A dynamically linked emulator needs its libraries to start and nothing afterwards. So its root is an
 //! empty tmpfs on which the system's program folders are mounted read-only; once it has answered on QMP
-//! they are taken away ([`Root::empty`]), and what runs the guest sees an empty directory.
+//! they are taken away ([`Root::empty`]), and what runs the guest sees an empty directory that nobody
+//! can write to.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;
@@ -64,7 +65,7 @@ pub fn spawn(plan: &QemuPlan) -> Result<Process, DriverError> {
     let inherited: [OwnedFd; 2] = [control_theirs.into(), console_theirs.into()];
     let shim = rustix::process::getpid();
     let user = User::find();
-    let root = Root { targets: jail.mounts.iter().map(|mount| mount.target.clone()).collect() };
+    let root = jail.root();
     // SAFETY: the closure runs between fork and exec. It makes system calls only, on paths and numbers
     // computed before the fork: it does not allocate, takes no lock and touches no state of the shim.
     unsafe {
@@ -97,14 +98,15 @@ fn socket_arguments(control: BorrowedFd<'_>, console: BorrowedFd<'_>) -> [String
     ]
 }
 
-/// The folders of the node that an emulator sees while it starts.
+/// What an emulator sees of the node while it starts.
 #[derive(Clone)]
 pub struct Root {
-    targets: Vec<CString>,
+    mounts: Vec<(CString, bool)>,
+    links: Vec<CString>,
 }
 
 impl Root {
-    /// Takes them away from the emulator `pid`: from now on it sees an empty directory.
+    /// Takes all of it away from the emulator `pid`: from now on it sees an empty directory.
     ///
     /// # Errors
     ///
@@ -114,15 +116,36 @@ impl Root {
         let mounts =
             rustix::fs::open(format!("/proc/{pid}/ns/mnt"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(DriverError::io(doing()))?;
-        let detach = move || {
-            for target in &self.targets {
-                rustix::mount::unmount(target.as_c_str(), UnmountFlags::DETACH)?;
+        let empty = move || self.remove_all().map_err(io::Error::from);
+        namespace::within(mounts, empty).await.map_err(DriverError::io(doing()))
+    }
+
+    /// Runs inside the emulator's mount namespace.
+    fn remove_all(&self) -> rustix::io::Result<()> {
+        for link in &self.links {
+            rustix::fs::unlink(link.as_c_str())?;
+        }
+        for (target, is_dir) in &self.mounts {
+            rustix::mount::unmount(target.as_c_str(), UnmountFlags::DETACH)?;
+            if *is_dir {
+                rustix::fs::rmdir(target.as_c_str())?;
+            } else {
+                rustix::fs::unlink(target.as_c_str())?;
             }
-            io::Result::Ok(())
-        };
-        namespace::within(mounts, detach).await.map_err(DriverError::io(doing()))
+        }
+        match rustix::fs::rmdir(ETC) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+        rustix::mount::mount_remount(c"/", MountFlags::RDONLY | MountFlags::BIND | ROOT_FLAGS, c"")
     }
 }
+
+/// The one folder that is made for a file below it (`ld.so.cache`).
+const ETC: &CStr = c"/etc";
+
+/// What holds for the root as long as it exists.
+const ROOT_FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// The user that emulators run as: `micrun` where the node has one, else `nobody`.
 #[derive(Clone, Copy)]
@@ -160,7 +183,7 @@ struct Mount {
 
 /// Everything that the child needs after the fork, computed before it.
 struct Jail {
-    root: CString,
+    mount_point: CString,
     mounts: Vec<Mount>,
     /// (target, link) such as `usr/lib`, `/lib` on systems with merged folders.
     links: Vec<(CString, CString)>,
@@ -171,7 +194,7 @@ const SYSTEM_DIRS: [&str; 5] = ["/usr", "/lib", "/lib32", "/lib64", "/libx32"];
 
 impl Jail {
     fn new(plan: &QemuPlan) -> io::Result<Jail> {
-        let mut jail = Jail { root: c_string(&plan.jail)?, mounts: Vec::new(), links: Vec::new() };
+        let mut jail = Jail { mount_point: c_string(&plan.jail)?, mounts: Vec::new(), links: Vec::new() };
         for dir in SYSTEM_DIRS.map(Path::new) {
             match fs::symlink_metadata(dir) {
                 Ok(meta) if meta.is_symlink() => {
@@ -200,6 +223,14 @@ impl Jail {
         Ok(jail)
     }
 
+    /// What there will be to take away.
+    fn root(&self) -> Root {
+        Root {
+            mounts: self.mounts.iter().map(|mount| (mount.target.clone(), mount.is_dir)).collect(),
+            links: self.links.iter().map(|(_, link)| link.clone()).collect(),
+        }
+    }
+
     /// Confines the calling process. Runs after fork: system calls only.
     fn enter(&self, inherited: &[OwnedFd; 2], user: User, shim: Pid) -> io::Result<()> {
         step("entering new namespaces for", || {
@@ -217,10 +248,9 @@ impl Jail {
     }
 
     fn make_root(&self) -> rustix::io::Result<()> {
-        let root = self.root.as_c_str();
+        let root = self.mount_point.as_c_str();
         rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        rustix::mount::mount(c"tmpfs", root, c"tmpfs", flags, c"mode=0755,size=64k,nr_inodes=64")?;
+        rustix::mount::mount(c"tmpfs", root, c"tmpfs", ROOT_FLAGS, c"mode=0755,size=64k,nr_inodes=64")?;
         rustix::process::chdir(root)?;
         for (target, link) in &self.links {
             rustix::fs::symlinkat(target.as_c_str(), CWD, relative(link))?;
@@ -243,9 +273,7 @@ impl Jail {
             }
             Err(errno) => return Err(errno),
         }
-        rustix::process::chdir(c"/")?;
-        let read_only = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        rustix::mount::mount_remount(c"/", read_only | MountFlags::BIND, c"")
+        rustix::process::chdir(c"/")
     }
 }
 
@@ -275,7 +303,7 @@ fn make_parent(path: &CStr) -> rustix::io::Result<()> {
     if !path.to_bytes().contains(&b'/') {
         return Ok(());
     }
-    match rustix::fs::mkdirat(CWD, c"etc", Mode::from_raw_mode(0o755)) {
+    match rustix::fs::mkdirat(CWD, relative(ETC), Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno),
     }

@@ -88,7 +88,11 @@ impl Machine {
             child,
             ended,
             control: control_in,
-            stderr: Stderr { pipe: Some(pipe::Receiver::from_owned_fd(stderr.into())?), tail: Vec::new() },
+            stderr: Stderr {
+                pipe: Some(pipe::Receiver::from_owned_fd(stderr.into())?),
+                tail: Vec::new(),
+                lines: Lines::default(),
+            },
             answers: answers_in,
             events: events_in,
             forced: Arc::clone(&forced),
@@ -258,6 +262,7 @@ impl Watcher {
 struct Stderr {
     pipe: Option<pipe::Receiver>,
     tail: Vec<u8>,
+    lines: Lines,
 }
 
 impl Stderr {
@@ -280,7 +285,9 @@ impl Stderr {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        tracing::debug!(text = %String::from_utf8_lossy(bytes).trim_end(), "QEMU wrote to its error stream");
+        for line in self.lines.feed(bytes).unwrap_or_default() {
+            tracing::debug!(line = %String::from_utf8_lossy(&line), "QEMU wrote to its error stream");
+        }
         self.tail.extend_from_slice(bytes);
         let surplus = self.tail.len().saturating_sub(STDERR_KEPT);
         self.tail.drain(..surplus);

@@ -136,7 +136,7 @@ impl Lines {
     ///
     /// # Errors
     ///
-    /// `None` once a line grows beyond [`MAX_LINE`]: the stream cannot be followed any more.
+    /// `None` where a line grows beyond [`MAX_LINE`]: what follows cannot be told apart any more.
     pub fn feed(&mut self, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
         let mut lines = Vec::new();
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {

@@ -1,0 +1,254 @@
+//! The second pedestal: guests that echo what is typed on a pty, owned by a daemon that outlives shims, with
+//! scripted deaths, delays and refusals. It is what the trait is held against: nothing here is a process,
+//! and a guest may be impossible to kill or die without a word.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use micrun::pedestal::{
+    Capabilities, Created, Driver, DriverError, Event, ExitCause, ExitNotice, Guest, GuestSpec, Node, Plan,
+    PlanError, Record, Usage,
+};
+use micrun_image_spec::firmware::Pedestal;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::pty;
+
+/// What a guest does, decided before it exists.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub refuse_plan: bool,
+    pub fail_create: bool,
+    pub fail_start: bool,
+    pub create_takes: Duration,
+    /// How long after Start the guest ends by itself, and how.
+    pub dies: Option<(Duration, ExitCause)>,
+    /// Whether a guest that is asked to stop does so.
+    pub obeys: bool,
+    pub can: Capabilities,
+}
+
+impl Default for Script {
+    fn default() -> Script {
+        Script {
+            refuse_plan: false,
+            fail_create: false,
+            fail_start: false,
+            create_takes: Duration::ZERO,
+            dies: None,
+            obeys: true,
+            can: Capabilities { ask: false, force: true, pause: false, exit: ExitNotice::Event },
+        }
+    }
+}
+
+/// The daemon: guests by name. It is what is left when a shim dies.
+#[derive(Clone, Debug, Default)]
+pub struct Daemon(Arc<Mutex<HashMap<String, Owned>>>);
+
+#[derive(Debug)]
+struct Owned {
+    /// The guest's side of the pty.
+    terminal: File,
+    running: bool,
+}
+
+impl Daemon {
+    /// The guests that it owns.
+    pub fn guests(&self) -> Vec<String> {
+        self.0.lock().unwrap().keys().cloned().collect()
+    }
+
+    fn is_running(&self, name: &str) -> bool {
+        self.0.lock().unwrap().get(name).is_some_and(|owned| owned.running)
+    }
+}
+
+/// The driver.
+#[derive(Clone, Default)]
+pub struct Echo {
+    pub daemon: Daemon,
+    pub script: Script,
+}
+
+impl Echo {
+    pub fn with(script: Script) -> Echo {
+        Echo { script, ..Echo::default() }
+    }
+
+    fn record(name: &str) -> Record {
+        Record { driver: "echo".to_owned(), data: serde_json::json!({ "name": name }) }
+    }
+}
+
+#[async_trait]
+impl Driver for Echo {
+    fn name(&self) -> &'static str {
+        "echo"
+    }
+
+    fn serves(&self, pedestal: Pedestal) -> bool {
+        pedestal == Pedestal::Qemu
+    }
+
+    fn plan(&self, spec: &GuestSpec, _: &Node) -> Result<Box<dyn Plan>, PlanError> {
+        if self.script.refuse_plan {
+            return Err(PlanError::new("the node is full", "stop another guest first"));
+        }
+        Ok(Box::new(EchoPlan { name: spec.key.to_string(), echo: self.clone() }))
+    }
+
+    async fn adopt(&self, record: &Record) -> Result<Created, DriverError> {
+        let name = record.data["name"].as_str().unwrap_or_default();
+        let (master, terminal) = pty::open().map_err(DriverError::io("opening a pty"))?;
+        match self.daemon.0.lock().unwrap().get_mut(name) {
+            Some(owned) if owned.running => owned.terminal = terminal.try_clone().unwrap(),
+            _ => return Err(DriverError::backend("adopting an echo guest", "it is not there any more")),
+        }
+        let (mut guest, events) = EchoGuest::new(name, self);
+        guest.echo(terminal);
+        Ok(Created { guest: Box::new(guest), record: record.clone(), console: Box::new(master), events })
+    }
+
+    async fn destroy(&self, record: &Record) -> Result<(), DriverError> {
+        let name = record.data["name"].as_str().unwrap_or_default();
+        self.daemon.0.lock().unwrap().remove(name);
+        Ok(())
+    }
+}
+
+struct EchoPlan {
+    name: String,
+    echo: Echo,
+}
+
+impl std::fmt::Debug for EchoPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EchoPlan").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Plan for EchoPlan {
+    fn record(&self) -> Record {
+        Echo::record(&self.name)
+    }
+
+    async fn create(self: Box<Self>) -> Result<Created, DriverError> {
+        sleep(self.echo.script.create_takes).await;
+        if self.echo.script.fail_create {
+            return Err(DriverError::backend("creating an echo guest", "no room"));
+        }
+        let (master, terminal) = pty::open().map_err(DriverError::io("opening a pty"))?;
+        let owned = Owned { terminal, running: false };
+        self.echo.daemon.0.lock().unwrap().insert(self.name.clone(), owned);
+        let (guest, events) = EchoGuest::new(&self.name, &self.echo);
+        Ok(Created { guest: Box::new(guest), record: self.record(), console: Box::new(master), events })
+    }
+}
+
+struct EchoGuest {
+    name: String,
+    daemon: Daemon,
+    script: Script,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl EchoGuest {
+    fn new(name: &str, echo: &Echo) -> (EchoGuest, mpsc::UnboundedReceiver<Event>) {
+        let (events_in, events) = mpsc::unbounded_channel();
+        let (daemon, script) = (echo.daemon.clone(), echo.script.clone());
+        (EchoGuest { name: name.to_owned(), daemon, script, events: events_in }, events)
+    }
+
+    fn echo(&mut self, mut terminal: File) {
+        let (daemon, name) = (self.daemon.clone(), self.name.clone());
+        std::thread::spawn(move || {
+            let _ = terminal.write_all(b"echo ready\r\n");
+            let mut buffer = [0; 256];
+            while let Ok(length @ 1..) = terminal.read(&mut buffer) {
+                if !daemon.is_running(&name) || terminal.write_all(&buffer[..length]).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn end(&self, cause: ExitCause) {
+        if let Some(owned) = self.daemon.0.lock().unwrap().get_mut(&self.name) {
+            owned.running = false;
+        }
+        if self.script.can.exit != ExitNotice::Never {
+            let _ = self.events.send(Event::Exited(cause));
+        }
+    }
+}
+
+#[async_trait]
+impl Guest for EchoGuest {
+    fn pid(&self) -> Option<u32> {
+        None
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.script.can
+    }
+
+    async fn start(&mut self) -> Result<(), DriverError> {
+        if self.script.fail_start {
+            return Err(DriverError::backend("starting an echo guest", "it will not"));
+        }
+        let terminal = {
+            let mut guests = self.daemon.0.lock().unwrap();
+            let owned = guests.get_mut(&self.name).unwrap();
+            owned.running = true;
+            owned.terminal.try_clone().unwrap()
+        };
+        self.echo(terminal);
+        if let Some((after, cause)) = self.script.dies.clone() {
+            let ended = EchoGuest {
+                name: self.name.clone(),
+                daemon: self.daemon.clone(),
+                script: self.script.clone(),
+                events: self.events.clone(),
+            };
+            tokio::spawn(async move {
+                sleep(after).await;
+                ended.end(cause);
+            });
+        }
+        Ok(())
+    }
+
+    async fn ask(&mut self) -> Result<(), DriverError> {
+        if self.script.obeys {
+            self.end(ExitCause::PoweredOff);
+        }
+        Ok(())
+    }
+
+    async fn force(&mut self) -> Result<(), DriverError> {
+        if !self.script.can.force {
+            return Err(DriverError::Unsupported("an echo guest that cannot be forced"));
+        }
+        self.end(ExitCause::Stopped);
+        Ok(())
+    }
+
+    async fn pause(&mut self) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    async fn resume(&mut self) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    fn usage(&self) -> Result<Usage, DriverError> {
+        Ok(Usage { user: Duration::from_millis(7), system: Duration::from_millis(3), memory: 4096 })
+    }
+}

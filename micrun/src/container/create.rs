@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use micrun_image_spec::board::BoardError;
 use tokio::sync::{mpsc, watch};
 
 use super::events::{Events, TaskEvent};
@@ -21,8 +22,8 @@ use crate::store::{Entry, State, Store, StoreError};
 pub struct Context {
     /// The back ends, in order of preference.
     pub drivers: Vec<Arc<dyn Driver>>,
-    /// The host.
-    pub node: Node,
+    /// The host, or what is wrong with its configuration: that is told to whoever wants a container.
+    pub node: Result<Node, BoardError>,
     /// The state directory.
     pub store: Store,
     /// Where events go.
@@ -61,6 +62,8 @@ pub enum CreateFailure {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Driver(#[from] DriverError),
+    #[error("this node's board profiles: {0}; correct or remove the file")]
+    Boards(String),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -131,16 +134,18 @@ impl Context {
         parts
     }
 
-    fn plan(&self, spec: &GuestSpec) -> Result<Planned, PlanError> {
+    fn plan(&self, spec: &GuestSpec) -> Result<Planned, CreateFailure> {
+        let node = self.node.as_ref().map_err(|error| CreateFailure::Boards(error.to_string()))?;
         let pedestal = spec.settings.pedestal;
         let Some(driver) = self.drivers.iter().find(|driver| driver.serves(pedestal)) else {
             let names: Vec<&str> = self.drivers.iter().map(|driver| driver.name()).collect();
-            return Err(PlanError::new(
+            let refusal = PlanError::new(
                 format!("the image is for the pedestal {pedestal}, which this node cannot run"),
                 format!("use an image for one of: {}", names.join(", ")),
-            ));
+            );
+            return Err(refusal.into());
         };
-        Ok((Arc::clone(driver), driver.plan(spec, &self.node)?))
+        Ok((Arc::clone(driver), driver.plan(spec, node)?))
     }
 
     fn hand_over(&self, entry: Entry, request: CreateRequest, parts: Parts) -> Container {

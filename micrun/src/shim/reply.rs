@@ -46,7 +46,9 @@ pub fn create_failed(failure: &CreateError) -> ttrpc::Error {
     let code = match &failure.reason {
         CreateFailure::Store(StoreError::Exists(_)) => Code::ALREADY_EXISTS,
         CreateFailure::Bundle(_) => Code::INVALID_ARGUMENT,
-        CreateFailure::Plan(_) | CreateFailure::Stream(_) => Code::FAILED_PRECONDITION,
+        CreateFailure::Plan(_) | CreateFailure::Boards(_) | CreateFailure::Stream(_) => {
+            Code::FAILED_PRECONDITION
+        }
         CreateFailure::Driver(_) | CreateFailure::Store(_) | CreateFailure::Proc(_) => Code::INTERNAL,
     };
     error(code, failure.to_string())

@@ -51,7 +51,6 @@ pub fn serve(flags: &Flags) -> Result<(), ActionError> {
 
 fn run(flags: &Flags, namespace: Id) -> Result<(), ActionError> {
     let listener = become_daemon().map_err(ActionError::when("detaching from containerd"))?;
-    let node = Node::read().map_err(ActionError::when("reading the board profiles"))?;
     let events_address = std::env::var(EVENTS_ADDRESS).map_err(ActionError::when("finding containerd"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -62,7 +61,7 @@ fn run(flags: &Flags, namespace: Id) -> Result<(), ActionError> {
         tokio::spawn(Publisher::new(namespace.clone(), &events_address).run(queue));
         let context = Context {
             drivers: pedestal::drivers(),
-            node,
+            node: Node::read(),
             store: Store::at(store::ROOT),
             events: events.clone(),
         };

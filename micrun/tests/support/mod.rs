@@ -51,7 +51,7 @@ impl Shim {
         tokio::spawn(Publisher::new(namespace.clone(), &containerd.address()).run(queue));
         let context = Context {
             drivers: vec![Arc::new(driver)],
-            node: Node::new(Boards::builtin(), []),
+            node: Ok(Node::new(Boards::builtin(), [])),
             store: Store::at(dir.path().join("state")),
             events,
         };

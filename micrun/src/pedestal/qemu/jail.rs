@@ -292,7 +292,8 @@ impl Mount {
             let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
             drop(rustix::fs::openat(CWD, target, flags, Mode::from_raw_mode(0o444))?);
         }
-        rustix::mount::mount_bind(self.source.as_c_str(), target)?;
+        // With what is mounted below: a node may keep its libraries on a file system of their own.
+        rustix::mount::mount_bind_recursive(self.source.as_c_str(), target)?;
         let read_only = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
         rustix::mount::mount_remount(target, read_only | MountFlags::BIND, c"")
     }

@@ -83,7 +83,7 @@ fn taken_id(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// QEMU has no privileges, and sees of the machine's files only the libraries that it is made of.
+/// QEMU has no privileges, and sees none of the machine's files.
 fn confined(stage: &mut Stage<'_>) -> Result<()> {
     stage.import_firmware(&OURS_ARM64)?;
     stage.start(&OURS_ARM64, "confined")?;
@@ -95,11 +95,7 @@ fn confined(stage: &mut Stage<'_>) -> Result<()> {
         ensure!(capabilities.trim_start_matches('0').is_empty(), "QEMU has {set} {capabilities}");
     }
     let root = PathBuf::from(format!("/proc/{}/root", qemu.pid));
-    ensure!(
-        root.join("firmware.elf").is_file(),
-        "QEMU does not even see its firmware below {}",
-        root.display()
-    );
+    root.read_dir().context("cannot look into QEMU's root")?;
     for private in ["etc/passwd", "etc/shadow", "root", "home", "run", "var", "tmp", "proc", "sys", "usr/bin"]
     {
         let seen = root.join(private);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use micrun_testkit::namespace::Process;
 use micrun_testkit::{Console, Containerd, Firmware, Product, Release, Workspace, leftovers};
 
@@ -60,12 +60,13 @@ impl Node {
             None => Containerd::start(&self.workspace, &self.release, &[self.product.bin()])?,
         };
         let containerd = slot.insert(containerd);
-        let result = self.tell(containerd, tell);
-        let log = containerd.log_tail();
-        if result.is_err() {
+        let logged = containerd.log_length();
+        if let Err(error) = self.tell(containerd, tell) {
+            let log = containerd.log_since(logged);
             *slot = None;
+            bail!("{error:#}\n\ncontainerd and its shims logged meanwhile:\n{log}\n");
         }
-        result.with_context(|| format!("containerd's log ends:\n{log}\n"))
+        Ok(())
     }
 
     fn tell(&self, containerd: &mut Containerd, tell: &Tell) -> Result<()> {

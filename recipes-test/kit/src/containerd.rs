@@ -89,6 +89,7 @@ impl Containerd {
     }
 
     fn launch(&mut self) -> Result<()> {
+        let logged = self.log_length();
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.with_context(|| format!("cannot write {}", self.log.display()))?;
         let mut command = Command::new(self.release.bin.join("containerd"));
@@ -106,7 +107,7 @@ impl Containerd {
             Ok(ready.then_some(()))
         })
         .with_context(|| {
-            format!("containerd {} did not start. Its log ends:\n{}", self.release.version, self.log_tail())
+            format!("containerd {} did not start. Its log:\n{}", self.release.version, self.log_since(logged))
         })
     }
 
@@ -246,11 +247,17 @@ impl Containerd {
         Ok(status)
     }
 
-    /// The last lines that containerd and its shims logged, without what containerd says about its plugins.
-    pub fn log_tail(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().filter(|line| !line.contains("loading plugin")).collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
+    /// How much containerd and its shims have logged, in bytes.
+    pub fn log_length(&self) -> u64 {
+        self.log.metadata().map_or(0, |meta| meta.len())
+    }
+
+    /// What they have logged since then, without what containerd says about its plugins.
+    pub fn log_since(&self, length: u64) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let fresh = log.get(usize::try_from(length).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let text = String::from_utf8_lossy(fresh);
+        text.lines().filter(|line| !line.contains("loading plugin")).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -1,4 +1,4 @@
-//! One ttrpc request, written by hand: enough to know when a shim answers, without a client library.
+//! ttrpc requests, written by hand: enough to know when a shim answers, without a client library.
 //!
 //! Frame (containerd/ttrpc, PROTOCOL.md): length of the data u32, stream u32 (odd from clients), type u8 (1 request,
 //! 2 response), flags u8, all big endian; the data of a request is a protobuf with service 1, method 2, payload 3.
@@ -14,29 +14,50 @@ const HEADER: usize = 10;
 /// ttrpc's own limit for the data of a message.
 const MAX_DATA: u32 = 4 << 20;
 
-/// Sends `service/method` with a payload that holds only `id` as its first field, and waits for the reply: any reply,
-/// an error status of the service included, counts.
-///
-/// # Errors
-/// If the connection breaks or what comes is no ttrpc response.
-pub fn call(stream: &mut UnixStream, service: &str, method: &str, id: &str) -> Result<Vec<u8>> {
-    let mut data = field(1, service.as_bytes());
-    data.extend(field(2, method.as_bytes()));
-    data.extend(field(3, &field(1, id.as_bytes())));
-    let mut frame = u32::try_from(data.len()).context("a request this long")?.to_be_bytes().to_vec();
-    frame.extend(1_u32.to_be_bytes());
-    frame.extend([REQUEST, 0]);
-    frame.extend(data);
-    stream.write_all(&frame).context("cannot send a request to the shim")?;
+/// A connection to a shim.
+#[derive(Debug)]
+pub struct Client {
+    socket: UnixStream,
+    stream: u32,
+}
 
-    let mut header = [0; HEADER];
-    stream.read_exact(&mut header).context("the shim closed the connection without an answer")?;
-    let [a, b, c, d, .., kind, _] = header;
-    let length = u32::from_be_bytes([a, b, c, d]);
-    ensure!(kind == RESPONSE && length <= MAX_DATA, "the shim answered something that is no ttrpc response");
-    let mut reply = vec![0; length as usize];
-    stream.read_exact(&mut reply).context("the shim's answer is cut short")?;
-    Ok(reply)
+impl Client {
+    /// Takes a connected socket.
+    pub fn new(socket: UnixStream) -> Self {
+        Self { socket, stream: 1 }
+    }
+
+    /// Sends `service/method` with a payload that holds only `id` as its first field, and waits for the reply: any
+    /// reply, an error status of the service included, counts.
+    ///
+    /// # Errors
+    /// If the connection breaks or what comes is no ttrpc response.
+    pub fn call(&mut self, service: &str, method: &str, id: &str) -> Result<Vec<u8>> {
+        let mut data = field(1, service.as_bytes());
+        data.extend(field(2, method.as_bytes()));
+        data.extend(field(3, &field(1, id.as_bytes())));
+        let mut frame = u32::try_from(data.len()).context("a request this long")?.to_be_bytes().to_vec();
+        frame.extend(self.stream.to_be_bytes());
+        frame.extend([REQUEST, 0]);
+        frame.extend(data);
+        self.stream += 2;
+        self.socket.write_all(&frame).context("cannot send a request to the shim")?;
+        self.reply()
+    }
+
+    fn reply(&mut self) -> Result<Vec<u8>> {
+        let mut header = [0; HEADER];
+        self.socket.read_exact(&mut header).context("the shim closed the connection without an answer")?;
+        let [a, b, c, d, .., kind, _] = header;
+        let length = u32::from_be_bytes([a, b, c, d]);
+        ensure!(
+            kind == RESPONSE && length <= MAX_DATA,
+            "the shim answered something that is no ttrpc response"
+        );
+        let mut reply = vec![0; length as usize];
+        self.socket.read_exact(&mut reply).context("the shim's answer is cut short")?;
+        Ok(reply)
+    }
 }
 
 /// A length-delimited protobuf field.
@@ -58,10 +79,10 @@ mod tests {
 
     #[test]
     fn a_request_has_the_bytes_that_the_protocol_asks_for() {
-        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
         let reply = [0, 0, 0, 2, 0, 0, 0, 1, RESPONSE, 0, 0x12, 0];
         theirs.write_all(&reply).unwrap();
-        assert_eq!(call(&mut ours, "S", "M", "x").unwrap(), [0x12, 0]);
+        assert_eq!(Client::new(ours).call("S", "M", "x").unwrap(), [0x12, 0]);
         let mut sent = [0; 21];
         theirs.read_exact(&mut sent).unwrap();
         let data = [0x0a, 1, b'S', 0x12, 1, b'M', 0x1a, 3, 0x0a, 1, b'x'];

@@ -71,6 +71,9 @@ fn write_file(image: &mut Image, path: &Path) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    if !parent.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "its directory does not exist"));
+    }
     let mut file = BufWriter::with_capacity(64 << 10, temporary_file(parent)?);
     write_archive(image, &mut file)?;
     file.flush()?;

@@ -78,7 +78,7 @@ fn an_error_names_the_file_and_the_line() {
         matches!(error, BoardError::Invalid { line: Some(9), .. }),
         "where the section begins: {error:?}"
     );
-    assert!(error.to_string().contains("typo.yaml"), "{error}");
+    assert!(error.to_string().contains("typo.yaml line 9: qemu: `a b`"), "{error}");
 
     fs::write(&file, MINE.replace("mine", "qemu_arm")).unwrap();
     let error = Boards::load(&[dir.path().to_owned()]).unwrap_err();

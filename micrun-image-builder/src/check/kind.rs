@@ -10,11 +10,15 @@ use crate::elf::Elf;
 /// other notes, build ID and machine properties, are found in firmware as well.
 const NT_GNU_ABI_TAG: u32 = 1;
 
-pub(super) fn check(elf: &Elf<'_>, report: &mut Report) {
+/// False if it is no program at all, so that its layout says nothing.
+pub(super) fn check(elf: &Elf<'_>, report: &mut Report) -> bool {
     const E_TYPE: Option<Place> = Some(Place::Offset(0x10));
     match elf.file_type {
         // Firmware that relocates itself (U-Boot) is ET_DYN with entry 0.
-        ET_EXEC | ET_DYN => check_linux_program(elf, report),
+        ET_EXEC | ET_DYN => {
+            check_linux_program(elf, report);
+            return true;
+        }
         ET_REL => report.add(
             Code::Relocatable,
             E_TYPE,
@@ -34,6 +38,7 @@ pub(super) fn check(elf: &Elf<'_>, report: &mut Report) {
             "build the firmware again",
         ),
     }
+    false
 }
 
 fn check_linux_program(elf: &Elf<'_>, report: &mut Report) {

@@ -27,7 +27,8 @@ pub fn examine<'a>(bytes: &'a [u8], report: &mut Report) -> Option<Elf<'a>> {
         }
     };
     file::check(&elf, report);
-    kind::check(&elf, report);
-    layout::check(&elf, report);
+    if kind::check(&elf, report) {
+        layout::check(&elf, report);
+    }
     Some(elf)
 }

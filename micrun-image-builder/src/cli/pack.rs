@@ -66,7 +66,7 @@ const EXAMPLES: &str = "\
 Examples:
   micrun-image-builder pack zephyr.elf
   micrun-image-builder pack zephyr.elf --tag demo/zephyr:1 --set Memory=64
-  micrun-image-builder pack app.elf --board qemu_arm64 --rtos baremetal --compression gzip -o oci:app
+  micrun-image-builder pack app.elf --board qemu_arm64 --rtos baremetal -o oci:app
   micrun-image-builder pack zephyr.elf -o - | ssh node ctr image import -
 
 Time stamps are those of SOURCE_DATE_EPOCH, else 1970: the same inputs give the same image.";

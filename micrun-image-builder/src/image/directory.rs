@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Seek};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Image, ImageError, OCI_LAYOUT};
 
@@ -10,7 +10,7 @@ use super::{Image, ImageError, OCI_LAYOUT};
 /// OCI layout that is there already, and nothing else.
 pub fn write_directory(image: &mut Image, dir: &Path) -> Result<(), ImageError> {
     let failed = || ImageError::write(format!("the OCI layout {}", dir.display()));
-    let old = existing(dir)?;
+    let replaces = may_be_replaced(dir)?;
     let parent = match dir.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -18,23 +18,23 @@ pub fn write_directory(image: &mut Image, dir: &Path) -> Result<(), ImageError> 
     let work = tempfile::Builder::new().prefix(".oci-").tempdir_in(parent).map_err(failed())?;
     let new = work.path().join("new");
     write_files(image, &new).map_err(failed())?;
-    if old.is_some() {
+    if replaces {
         fs::rename(dir, work.path().join("old")).map_err(failed())?;
     }
     fs::rename(&new, dir).map_err(failed())
 }
 
-/// Whether there is a directory that may be replaced: an empty one, or an OCI layout and nothing else.
-fn existing(dir: &Path) -> Result<Option<PathBuf>, ImageError> {
+/// True for an empty directory, or an OCI layout and nothing else; false if there is none.
+fn may_be_replaced(dir: &Path) -> Result<bool, ImageError> {
     let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         other => other.map_err(ImageError::write(format!("the OCI layout {}", dir.display())))?,
     };
     let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
     let ours =
         names.iter().all(|name| ["blobs", "index.json", "oci-layout"].iter().any(|known| name == known));
     if ours && (names.is_empty() || names.iter().any(|name| name == "oci-layout")) {
-        return Ok(Some(dir.to_owned()));
+        return Ok(true);
     }
     Err(ImageError::NotALayout(dir.display().to_string()))
 }

@@ -1,5 +1,6 @@
 //! What can be wrong with a board file.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -28,12 +29,12 @@ pub enum BoardError {
         /// The directory.
         path: PathBuf,
     },
-    /// Not YAML, or not a board profile. The place is part of the message.
-    #[error("board file {origin}: {reason}")]
+    /// Not YAML, or not a board profile.
+    #[error("board file {origin}{}: {reason}", At(*line))]
     Invalid {
         /// The file.
         origin: String,
-        /// The line, counted from 1, where it is known.
+        /// The line, counted from 1, of the value or of the section that it is in; None if it is the whole file.
         line: Option<usize>,
         /// What is wrong.
         reason: String,
@@ -48,6 +49,14 @@ pub enum BoardError {
         /// The board that has it.
         other: String,
     },
+}
+
+struct At(Option<usize>);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |line| write!(f, " line {line}"))
+    }
 }
 
 impl BoardError {
@@ -65,8 +74,16 @@ impl BoardError {
     }
 
     pub(super) fn invalid(origin: &str, error: &serde_yaml::Error) -> Self {
-        let line = error.location().map(|place| place.line());
-        BoardError::Invalid { origin: origin.to_owned(), line, reason: error.to_string() }
+        let text = error.to_string();
+        let (line, reason) = match error.location() {
+            // The line stands in front, as in every compiler's messages; not once more at the end.
+            Some(place) => {
+                let end = format!(" at line {} column {}", place.line(), place.column());
+                (Some(place.line()), text.strip_suffix(&end).unwrap_or(&text).to_owned())
+            }
+            None => (None, text),
+        };
+        BoardError::Invalid { origin: origin.to_owned(), line, reason }
     }
 
     pub(super) fn contradiction(origin: &str, reason: String) -> Self {

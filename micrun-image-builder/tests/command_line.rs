@@ -1,0 +1,292 @@
+//! A firmware engineer at a command line.
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+use support::{RISCV, TestElf, builder, stderr, stdout};
+
+/// A folder with a good firmware in it.
+fn workplace() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    TestElf::new()
+        .with_text("*** Booting Zephyr OS build v3.5.0 ***\0")
+        .write_to(&dir.path().join("zephyr.elf"));
+    dir
+}
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    builder().current_dir(dir).args(args).output().unwrap()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The files of an OCI archive.
+fn archive(bytes: &[u8]) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let mut archive = tar::Archive::new(bytes);
+    let entries = archive.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
+        (path, bytes)
+    });
+    entries.collect()
+}
+
+#[test]
+fn pack_needs_nothing_but_the_firmware() {
+    let dir = workplace();
+    let output = run(dir.path(), &["pack", "zephyr.elf"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(names(dir.path()), ["zephyr.elf", "zephyr.oci.tar"]);
+    let text = stdout(&output);
+    for said in [
+        "docker.io/library/zephyr:latest",
+        "sha256:",
+        "zephyr 3.5.0",
+        "found: text",
+        "qemu_cortex_a53",
+        "--board changes it",
+        "ctr image import zephyr.oci.tar && ctr run --rm -t --runtime io.containerd.mica.v2 \
+         docker.io/library/zephyr:latest zephyr",
+    ] {
+        assert!(text.contains(said), "{said} is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn the_image_says_everything_twice() {
+    let dir = workplace();
+    let output = run(
+        dir.path(),
+        &[
+            "pack",
+            "zephyr.elf",
+            "--format",
+            "json",
+            "--compression",
+            "none",
+            "-t",
+            "demo/z:1",
+            "--platform",
+            "linux/arm64",
+            "--set",
+            "Memory=64",
+            "--annotation",
+            "org.openeuler.micrun.container.min_memory_mb=32",
+            "--annotation",
+            "org.opencontainers.image.vendor=me",
+        ],
+    );
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let image = &result["image"];
+    assert_eq!(image["rtos"]["how"], "found");
+    assert_eq!(image["board"]["how"], "assumed");
+    assert_eq!(image["platform"]["how"], "given");
+    assert_eq!(image["board"]["option"], "--board");
+
+    let files = archive(&fs::read(dir.path().join("zephyr.oci.tar")).unwrap());
+    let blob = |descriptor: &Value| {
+        let digest = descriptor["digest"].as_str().unwrap();
+        files[&format!("blobs/sha256/{}", digest.strip_prefix("sha256:").unwrap())].clone()
+    };
+    let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
+    let named = &index["manifests"][0];
+    assert_eq!(named["digest"], image["digest"]);
+    assert_eq!(named["annotations"]["io.containerd.image.name"], "docker.io/demo/z:1");
+    assert_eq!(named["annotations"]["org.opencontainers.image.ref.name"], "1");
+    let manifest: Value = serde_json::from_slice(&blob(named)).unwrap();
+    let config: Value = serde_json::from_slice(&blob(&manifest["config"])).unwrap();
+    assert_eq!(config["architecture"], "arm64");
+    assert_eq!(config["config"]["Entrypoint"], serde_json::json!(["/firmware.elf"]));
+    assert_eq!(config["config"]["StopSignal"], "SIGTERM");
+    assert_eq!(config["config"]["Labels"], manifest["annotations"]);
+    assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"], "not compressed");
+    assert_eq!(manifest["annotations"]["org.openeuler.micrun.container.os"], "zephyr");
+    assert_eq!(manifest["annotations"]["org.opencontainers.image.vendor"], "me");
+
+    let layer = archive(&blob(&manifest["layers"][0]));
+    assert_eq!(layer["firmware.elf"], fs::read(dir.path().join("zephyr.elf")).unwrap());
+    let digest = image["firmware_digest"].as_str().unwrap();
+    let conf = String::from_utf8(layer["client.conf"].clone()).unwrap();
+    assert_eq!(
+        conf,
+        format!(
+            "[Mica]\nClientPath=/firmware.elf\nPedestal=qemu\nPedestalConf=\nMemory=64\n\n[MicRun]\n\
+             board=qemu_cortex_a53\ncontainer.firmware_hash={digest}\ncontainer.firmware_path=/firmware.elf\n\
+             container.min_memory_mb=32\ncontainer.os=zephyr\n"
+        )
+    );
+}
+
+#[test]
+fn a_refused_firmware_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.elf"), "text").unwrap();
+    let output = run(dir.path(), &["pack", "a.elf"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("error[MIC102]: "), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--> a.elf: offset 0x0\n  help: "), "{}", stderr(&output));
+    assert!(!stderr(&output).contains('\x1b'), "no colours in a pipe");
+    assert_eq!(names(dir.path()), ["a.elf"]);
+
+    let output = run(dir.path(), &["pack", "a.elf", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["findings"][0]["code"], "MIC102");
+    assert_eq!(result["findings"][0]["place"]["offset"], 0);
+}
+
+#[test]
+fn what_cannot_be_written_leaves_no_file() {
+    let dir = workplace();
+    assert_eq!(run(dir.path(), &["pack", "zephyr.elf", "-o", "absent/a.tar"]).status.code(), Some(1));
+    fs::create_dir(dir.path().join("taken")).unwrap();
+    assert_eq!(run(dir.path(), &["pack", "zephyr.elf", "-o", "taken"]).status.code(), Some(1));
+    fs::write(dir.path().join("taken/mine"), "").unwrap();
+    let output = run(dir.path(), &["pack", "zephyr.elf", "-o", "oci:taken"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("not an OCI image layout"), "{}", stderr(&output));
+    assert_eq!(names(dir.path()), ["taken", "zephyr.elf"]);
+    assert_eq!(names(&dir.path().join("taken")), ["mine"]);
+}
+
+#[test]
+fn an_oci_layout_can_be_packed_again_and_again() {
+    let dir = workplace();
+    for _ in 0..2 {
+        let output = run(dir.path(), &["pack", "zephyr.elf", "-o", "oci:layout"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    assert_eq!(names(&dir.path().join("layout")), ["blobs", "index.json", "oci-layout"]);
+    assert_eq!(names(&dir.path().join("layout/blobs/sha256")).len(), 3, "nothing is left of the first");
+    assert_eq!(names(dir.path()), ["layout", "zephyr.elf"]);
+}
+
+#[test]
+fn an_archive_can_go_down_a_pipe() {
+    let dir = workplace();
+    let output = run(dir.path(), &["pack", "zephyr.elf", "-o", "-"]);
+    assert!(output.status.success());
+    assert!(archive(&output.stdout).contains_key("index.json"));
+    assert!(stderr(&output).contains("docker.io/library/zephyr:latest"), "the summary is on standard error");
+    assert_eq!(names(dir.path()), ["zephyr.elf"]);
+}
+
+#[test]
+fn nonsense_is_wrong_usage() {
+    let dir = workplace();
+    for args in [
+        &["pack"][..],
+        &["pack", "zephyr.elf", "--bogus"],
+        &["pack", "zephyr.elf", "-o", "zephyr.elf"],
+        &["pack", "zephyr.elf", "-o", "./zephyr.elf"],
+        &["pack", "zephyr.elf", "-o", "oci:"],
+        &["pack", "zephyr.elf", "-t", "UPPER"],
+        &["pack", "zephyr.elf", "--board", "nope"],
+        &["pack", "zephyr.elf", "--pedestal", "kvm"],
+        &["pack", "zephyr.elf", "--rtos", "My OS"],
+        &["pack", "zephyr.elf", "--platform", "windows/amd64"],
+        &["pack", "zephyr.elf", "--compression", "xz"],
+        &["pack", "zephyr.elf", "--set", "Memory"],
+        &["pack", "zephyr.elf", "--set", "Pedestal=qemu"],
+        &["pack", "zephyr.elf", "--annotation", "=x"],
+        &["pack", "zephyr.elf", "--allow", "MIC101"],
+        &["pack", "zephyr.elf", "--annotation", "org.openeuler.micrun.board=x"],
+        &["boards", "show", "nope"],
+        &["check", "zephyr.elf"],
+    ] {
+        let output = run(dir.path(), args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).starts_with("error: "), "{args:?}: {}", stderr(&output));
+    }
+    assert_eq!(names(dir.path()), ["zephyr.elf"]);
+}
+
+#[test]
+fn what_is_asked_for_is_checked() {
+    let dir = workplace();
+    let wrong_hash = "org.openeuler.micrun.container.firmware_hash=00";
+    for (args, code) in [
+        (&["--set", "VCPU=two"][..], "error[MIC701]"),
+        (&["--set", "Memory=64", "--set", "MaxMemory=32"], "error[MIC701]"),
+        (&["--set", "IOMem=50%"], "error[MIC701]"),
+        (&["--annotation", "org.openeuler.micrun.container.auto_close=a%b"], "error[MIC701]"),
+        (&["--annotation", wrong_hash], "error[MIC704]"),
+        (&["--pedestal", "xen"], "error[MIC601]"),
+        (&["--pedestal", "baremetal", "--board", "qemu_arm64"], "error[MIC705]"),
+        (&["--board", "qemu_x86"], "error[MIC706]"),
+        (&["--set", "Memry=64"], "warning[MIC702]"),
+        (&["--annotation", "org.openeuler.micran.container.auto_close=no"], "warning[MIC703]"),
+    ] {
+        let output = run(dir.path(), &[&["pack", "zephyr.elf", "-o", "a.tar"], args].concat());
+        assert!(stderr(&output).contains(code), "{args:?}: {}", stderr(&output));
+        assert_eq!(output.status.code(), Some(code.starts_with("error").into()), "{args:?}");
+    }
+}
+
+#[test]
+fn a_firmware_with_little_memory_gets_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut elf = TestElf::new();
+    elf.segments[0].memsz = 3 << 20;
+    elf.write_to(&dir.path().join("a.elf"));
+    let output = run(dir.path(), &["pack", "a.elf", "--set", "Memory=2"]);
+    assert!(output.status.success());
+    assert!(stderr(&output).contains("warning[MIC707]"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("warning[MIC401]"), "the RTOS is unknown");
+    let output = run(dir.path(), &["pack", "a.elf", "--set", "Memory=3", "--rtos", "baremetal", "-q"]);
+    assert_eq!((stderr(&output).as_str(), stdout(&output).as_str()), ("", ""), "quiet");
+}
+
+#[test]
+fn other_pedestals_take_the_node_for_the_board() {
+    let dir = workplace();
+    let output = run(dir.path(), &["pack", "zephyr.elf", "--pedestal", "baremetal", "--format", "json"]);
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["image"]["board"]["value"], Value::Null);
+    assert_eq!(result["image"]["platform"]["value"], "linux/arm64");
+}
+
+#[test]
+fn a_node_has_boards_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let elf = TestElf { machine: RISCV, ..TestElf::new() };
+    elf.write_to(&dir.path().join("a.elf"));
+    let shown = stdout(&run(dir.path(), &["boards", "show", "qemu-riscv64"]));
+    fs::create_dir(dir.path().join("boards.d")).unwrap();
+    fs::write(dir.path().join("boards.d/mine.yaml"), shown.replace("name: qemu-riscv64", "name: mine"))
+        .unwrap();
+
+    let validated = run(dir.path(), &["boards", "validate", "boards.d/mine.yaml"]);
+    assert_eq!(stdout(&validated), "boards.d/mine.yaml: board mine is valid\n");
+    let listed = run(dir.path(), &["boards", "--boards-dir", "boards.d", "list", "--format", "json"]);
+    let boards: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let mine = boards.as_array().unwrap().iter().find(|board| board["name"] == "mine").unwrap();
+    assert_eq!(mine["origin"], "boards.d/mine.yaml");
+    let packed = run(dir.path(), &["pack", "a.elf", "--board", "mine", "--boards-dir", "boards.d"]);
+    assert!(packed.status.success(), "{}", stderr(&packed));
+
+    fs::write(dir.path().join("boards.d/bad.yaml"), "name: [").unwrap();
+    let output = run(dir.path(), &["boards", "validate", "boards.d/bad.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("boards.d/bad.yaml"), "{}", stderr(&output));
+    let output = run(dir.path(), &["boards", "--boards-dir", "boards.d", "list"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn shells_can_complete_it() {
+    let output = run(Path::new("."), &["completions", "bash"]);
+    assert!(stdout(&output).contains("--compression"));
+}

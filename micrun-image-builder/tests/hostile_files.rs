@@ -1,0 +1,115 @@
+//! A file may be anything: it is read or refused, without a panic, in time that follows its own size.
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use micrun_image_builder::check::{Report, advise, examine};
+use micrun_image_builder::detect::{guess_board, identify};
+use micrun_image_spec::board::Boards;
+use proptest::prelude::*;
+use support::{ARM, Section, Segment, TestElf, errors, note};
+
+/// Everything that is done with a file before it is packed.
+fn look_at(bytes: &[u8]) {
+    let mut report = Report::default();
+    if let Some(elf) = examine(bytes, &mut report) {
+        let identity = identify(&elf);
+        advise(&elf, identity.as_ref(), &mut report);
+        let _ = guess_board(&elf, identity.as_ref().map(|i| &i.rtos), &Boards::builtin());
+    }
+    for finding in report.iter() {
+        assert!(finding.message.len() < 1000 && !finding.remedy.is_empty(), "{finding:?}");
+    }
+}
+
+#[test]
+fn every_file_of_the_corpus_is_refused() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/elf");
+    let mut count = 0;
+    for entry in fs::read_dir(corpus).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        look_at(&bytes);
+        assert!(!errors(&bytes).is_empty(), "{} has no errors", path.display());
+        count += 1;
+    }
+    assert!(count >= 15, "the corpus is gone");
+}
+
+#[test]
+fn many_headers_over_the_same_bytes_take_linear_time() {
+    let shared = [note("GNU", 3, &[0; 20]), vec![0; 4 << 20]].concat();
+    let one = TestElf::new().with_segment(Segment::of_kind(4, &shared));
+    let mut bytes = one.bytes();
+    // 60000 note segments and loads, all of them over the whole file.
+    let whole_file = |kind: u32| {
+        let mut header = Vec::new();
+        header.extend_from_slice(&kind.to_le_bytes());
+        header.extend_from_slice(&5u32.to_le_bytes());
+        for value in [0u64, 0x4000_0000, 0x4000_0000, 4 << 20, 4 << 20, 4] {
+            header.extend_from_slice(&value.to_le_bytes());
+        }
+        header
+    };
+    let table_at = bytes.len() as u64;
+    for index in 0..60_000 {
+        bytes.extend(whole_file(if index % 2 == 0 { 1 } else { 4 }));
+    }
+    bytes[0x20..0x28].copy_from_slice(&table_at.to_le_bytes());
+    bytes[0x38..0x3a].copy_from_slice(&60_000u16.to_le_bytes());
+
+    let start = Instant::now();
+    look_at(&bytes);
+    // Quadratic time would be hours; a busy machine may take a second.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+/// A file with everything that the reader looks at.
+fn rich_file(is_64_bit: bool) -> Vec<u8> {
+    let elf = if is_64_bit { TestElf::new() } else { TestElf::new_32_bit(ARM, 0) };
+    let attributes = Section {
+        flags: 0,
+        data: b"A\x11\0\0\0aeabi\0\x01\x09\0\0\0\x06\x0a\x07M".to_vec(),
+        ..Section::named(".ARM.attributes")
+    };
+    elf.with_text("*** Booting Zephyr OS build v3.5.0 ***\0")
+        .with_segment(Segment::of_kind(4, &note("GNU", 3, &[0; 20])))
+        .with_segment(Segment::of_kind(2, &[0; 64]))
+        .with_section(Section::named("initlevel"))
+        .with_section(Section { flags: 0, data: vec![0; 300], ..Section::named(".debug_info") })
+        .with_section(attributes)
+        .with_symbols(&["main", "CONFIG_X"])
+        .bytes()
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        look_at(&bytes);
+        look_at(&[&b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0"[..], &bytes].concat());
+    }
+
+    #[test]
+    fn any_change_of_a_good_file_is_survived(
+        is_64_bit in any::<bool>(),
+        changes in prop::collection::vec((0.0..1.0f64, prop_oneof![Just(0u8), Just(1), Just(0x7f), Just(0xff), any::<u8>()]), 1..12),
+        in_headers in any::<bool>(),
+        length in prop_oneof![Just(1.0f64), 0.0..1.0f64],
+    ) {
+        let mut bytes = rich_file(is_64_bit);
+        // Most of what matters is in the ELF header, the program headers and, at the end, the section headers.
+        let span = if in_headers { 240 } else { bytes.len() };
+        for (place, value) in changes {
+            let at = (place * span as f64) as usize;
+            bytes[at] = value;
+            let from_end = bytes.len() - 1 - at;
+            bytes[from_end] ^= value;
+        }
+        bytes.truncate((bytes.len() as f64 * length) as usize);
+        look_at(&bytes);
+    }
+}

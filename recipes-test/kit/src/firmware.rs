@@ -11,6 +11,8 @@ pub struct Firmware {
     pub tag: &'static str,
     /// The board profile that boots it.
     pub board: &'static str,
+    /// What the builder cannot find in it.
+    pub rtos: Option<&'static str>,
     elf: Elf,
     /// The beginning of its first line of its own.
     pub banner: &'static str,
@@ -53,6 +55,7 @@ pub const U_BOOT_ARM64: Firmware = Firmware {
     name: "u-boot arm64",
     tag: "u-boot-arm64",
     board: "qemu_arm64",
+    rtos: None,
     elf: Elf::Installed("/usr/lib/u-boot/qemu_arm64/uboot.elf"),
     banner: "U-Boot 20",
     shell: U_BOOT,
@@ -63,6 +66,7 @@ pub const OURS_ARM64: Firmware = Firmware {
     name: "test firmware arm64",
     tag: "firmware-arm64",
     board: "qemu_arm64",
+    rtos: Some("baremetal"),
     elf: Elf::Built("qemu_arm64.elf"),
     banner: "MicRun test firmware",
     shell: OURS,
@@ -107,6 +111,7 @@ pub const ALL: [Firmware; 7] = [
         name: "opensbi",
         tag: "opensbi",
         board: "qemu-riscv64",
+        rtos: None,
         elf: Elf::Installed("/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_jump.elf"),
         banner: "OpenSBI v",
         shell: None,

@@ -109,6 +109,7 @@ impl Product {
         output.push(archive);
         let mut command = Command::new(self.builder());
         command.arg("pack").arg(firmware.elf(&self.firmware)).args(["--board", firmware.board]);
+        command.args(firmware.rtos.map(|rtos| ["--rtos", rtos]).into_iter().flatten());
         command.args(["-t", &firmware.image()]).arg("-o").arg(output);
         command
     }

@@ -154,8 +154,11 @@ impl Bundle {
     /// # Errors
     ///
     /// An annotation that names a pod as no pod can be named.
-    pub fn pod(&self, own: &Id) -> Result<Id, InvalidId> {
-        self.annotations.get(SANDBOX_ID).map_or_else(|| Ok(own.clone()), |pod| Id::new(pod.as_str()))
+    pub fn pod(&self, own: &Id) -> Result<Id, BundleError> {
+        match self.annotations.get(SANDBOX_ID) {
+            Some(pod) => Ok(Id::new(pod.as_str())?),
+            None => Ok(own.clone()),
+        }
     }
 
     /// Mounts the image where nobody else sees it, reads what it asks for and copies the firmware into

@@ -114,7 +114,7 @@ impl Context {
             settings: image.settings,
         };
         let (driver, plan) = self.plan(&spec)?;
-        let pod = bundle.pod(&request.key.id).map_err(BundleError::from)?;
+        let pod = bundle.pod(&request.key.id)?;
         let mut state = State::new(pod, bundle.path).map_err(CreateFailure::Proc)?;
         state.guest = Some(plan.record());
         entry.save(&state)?;

@@ -102,3 +102,13 @@ fn the_exit_convention_reads_qemus_status() {
     assert_eq!(IsaDebugExit.guest_code(7 << 1 | 1), Some(7));
     assert_eq!(IsaDebugExit.guest_code(0), Option::None, "QEMU's own end");
 }
+
+#[test]
+fn the_documented_example_is_a_valid_board() {
+    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/boards.md")).unwrap();
+    let example = document.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(BoardProfile::parse("docs/boards.md", example).unwrap().name.as_str(), "my_board");
+    for (board, _) in Boards::builtin().iter() {
+        assert!(document.contains(&format!("| `{board}` |")), "{board} is missing in docs/boards.md");
+    }
+}

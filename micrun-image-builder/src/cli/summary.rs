@@ -27,9 +27,9 @@ struct ImageSummary {
     diff_id: Sha256Digest,
     firmware_digest: Sha256Digest,
     size: u64,
-    rtos: Choice<String>,
+    rtos: Choice<Option<String>>,
     rtos_version: Option<String>,
-    board: Choice<String>,
+    board: Choice<Option<String>>,
     pedestal: Choice<String>,
     platform: Choice<String>,
     next: String,
@@ -47,22 +47,20 @@ impl<'a> Summary<'a> {
         findings: &'a Report,
     ) -> Self {
         let decisions = &packed.decisions;
-        let container =
-            decisions.reference.value.as_ref().map_or("guest", |reference| reference.short_name());
-        let name = as_text(&decisions.reference);
+        let reference = &decisions.reference.value;
         let image = ImageSummary {
             output: destination.path().map_or("-".to_owned(), |path| path.display().to_string()),
-            next: next_command(destination, name.value.as_deref().unwrap_or_default(), container),
-            name,
+            next: next_command(destination, &reference.to_string(), reference.short_name()),
+            name: decisions.reference.map(ToString::to_string),
             digest: packed.image.digest(),
             diff_id: packed.image.diff_id(),
             firmware_digest: decisions.firmware_digest,
             size: packed.image.size(),
-            rtos: as_text(&decisions.rtos),
+            rtos: decisions.rtos.map(|rtos| rtos.as_ref().map(ToString::to_string)),
             rtos_version: decisions.rtos_version.clone(),
             board: decisions.board.clone(),
-            pedestal: as_text(&decisions.pedestal),
-            platform: as_text(&decisions.platform),
+            pedestal: decisions.pedestal.map(ToString::to_string),
+            platform: decisions.platform.map(ToString::to_string),
         };
         Summary { firmware: firmware.display().to_string(), image: Some(image), findings }
     }
@@ -75,31 +73,27 @@ impl<'a> Summary<'a> {
 
     pub(super) fn print_text(&self, destination: &Destination) -> io::Result<()> {
         let Some(image) = &self.image else { return Ok(()) };
-        let version = image.rtos_version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        let unknown = || "unknown".to_owned();
+        let mut rtos = image.rtos.value.clone().unwrap_or_else(unknown);
+        if let Some(version) = &image.rtos_version {
+            rtos += &format!(" {version}");
+        }
+        let board = image.board.value.clone().unwrap_or_else(unknown);
         let mut text = format!("packed {} into {}\n", self.firmware, image.output);
-        text += &line("image", &image.name, "");
+        text += &line("image", &image.name.value, &image.name);
         text += &format!("  {:<9} {}\n", "digest", image.digest);
         text += &format!("  {:<9} {} bytes\n", "size", image.size);
-        text += &line("rtos", &image.rtos, &version);
-        text += &line("board", &image.board, "");
-        text += &line("pedestal", &image.pedestal, "");
-        text += &line("platform", &image.platform, "");
+        text += &line("rtos", &rtos, &image.rtos);
+        text += &line("board", &board, &image.board);
+        text += &line("pedestal", &image.pedestal.value, &image.pedestal);
+        text += &line("platform", &image.platform.value, &image.platform);
         text += &format!("run it:\n  {}\n", image.next);
         print(destination, text.as_bytes())
     }
 }
 
-fn line(title: &str, choice: &Choice<String>, more: &str) -> String {
-    let value = choice.value.as_deref().unwrap_or("unknown");
-    format!("  {title:<9} {:<24} ({choice})\n", format!("{value}{more}"))
-}
-
-fn as_text<T: ToString>(choice: &Choice<T>) -> Choice<String> {
-    Choice {
-        value: choice.value.as_ref().map(ToString::to_string),
-        source: choice.source.clone(),
-        option: choice.option,
-    }
+fn line<T>(title: &str, value: &str, choice: &Choice<T>) -> String {
+    format!("  {title:<9} {value:<24} ({choice})\n")
 }
 
 /// To standard output, unless the image itself goes there.

@@ -127,7 +127,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn decided(&mut self, decisions: &Decisions) {
-        let pedestal = decisions.pedestal.value.unwrap_or_default();
+        let pedestal = decisions.pedestal.value;
         for (key, value) in
             [(Key::ClientPath, FIRMWARE_PATH), (Key::Pedestal, pedestal.as_str()), (Key::PedestalConf, "")]
         {
@@ -182,7 +182,7 @@ impl Writer<'_> {
 
     /// The keys that every registry knows (image-spec, "Annotations"); the user's own values stay.
     fn image_spec_annotations(&mut self, request: &Request<'_>, decisions: &Decisions) {
-        let title = decisions.reference.value.as_ref().map(|reference| reference.short_name().to_owned());
+        let title = Some(decisions.reference.value.short_name().to_owned());
         let created = request.epoch.map(|epoch| epoch.to_string());
         for (name, value) in [("title", title), ("created", created)] {
             if let Some(value) = value {

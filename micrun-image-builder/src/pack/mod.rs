@@ -52,11 +52,11 @@ pub struct Decisions {
     /// The image's name.
     pub reference: Choice<Reference>,
     /// The RTOS.
-    pub rtos: Choice<Rtos>,
+    pub rtos: Choice<Option<Rtos>>,
     /// Its version, if the file says it.
     pub rtos_version: Option<String>,
     /// The board's name.
-    pub board: Choice<String>,
+    pub board: Choice<Option<String>>,
     /// What the guest runs on.
     pub pedestal: Choice<Pedestal>,
     /// The node's platform.
@@ -95,17 +95,14 @@ pub fn pack(
     if report.has_errors() {
         return Ok(None);
     }
-    let (Some(reference), Some(platform)) = (&decisions.reference.value, &decisions.platform.value) else {
-        return Ok(None);
-    };
     let image = Image::build(&Contents {
         firmware,
         client_conf: &metadata.client_conf.to_string(),
         annotations: &metadata.annotations,
-        platform,
+        platform: &decisions.platform.value,
         compression: request.compression,
         epoch: request.epoch,
-        reference,
+        reference: &decisions.reference.value,
     })?;
     Ok(Some(Packed { decisions, image }))
 }
@@ -125,32 +122,33 @@ fn decide(
 ) -> Decisions {
     let reference = match &request.tag {
         Some(reference) => Choice::given(reference.clone(), "--tag"),
-        None => {
-            Choice::assumed(Some(Reference::from_file_stem(request.file_stem)), "the file's name", "--tag")
-        }
+        None => Choice::assumed(Reference::from_file_stem(request.file_stem), "the file's name", "--tag"),
     };
-    let (name, profile) = decide_board(request, elf, identity.as_ref().map(|i| &i.rtos), report);
-    let pedestal = decide_pedestal(request, &name, profile, report);
-    let on = pedestal.value.unwrap_or_default();
+    let (board, profile) = decide_board(request, elf, identity.as_ref().map(|i| &i.rtos), report);
+    let pedestal = decide_pedestal(request, profile, report);
+    let on = pedestal.value;
     let platform = match &request.platform {
         Some(platform) => Choice::given(platform.clone(), "--platform"),
         None if on == Pedestal::Qemu => Choice::assumed(
-            Some(Platform::of_this_machine()),
+            Platform::of_this_machine(),
             "this machine's, for the qemu pedestal",
             "--platform",
         ),
         None => {
             let platform = Platform::for_cores(elf.arch, on);
-            Choice::assumed(Some(platform), format!("the usual node for {} on {on}", elf.arch), "--platform")
+            Choice::assumed(platform, format!("the usual node for {} on {on}", elf.arch), "--platform")
         }
     };
     let rtos_version = identity.as_ref().and_then(|identity| identity.version.clone());
     let rtos = match identity {
-        Some(identity) if request.rtos.is_some() => Choice::given(identity.rtos, "--rtos"),
-        Some(identity) => Choice::found(identity.rtos, identity.evidence, "--rtos"),
-        None => Choice::assumed(None, "not recognised", "--rtos"),
+        Some(identity) if request.rtos.is_some() => Choice::given(Some(identity.rtos), "--rtos"),
+        Some(identity) => {
+            let source = Source::Found(identity.evidence);
+            Choice { value: Some(identity.rtos), source, option: "--rtos" }
+        }
+        None => Choice::unknown("not recognised", "--rtos"),
     };
-    Decisions { reference, rtos, rtos_version, board: name, pedestal, platform, firmware_digest }
+    Decisions { reference, rtos, rtos_version, board, pedestal, platform, firmware_digest }
 }
 
 /// The board's name for the image, and its profile. A board is guessed for the qemu pedestal only: on the others
@@ -160,7 +158,7 @@ fn decide_board<'a>(
     elf: &Elf<'_>,
     rtos: Option<&Rtos>,
     report: &mut Report,
-) -> (Choice<String>, Option<&'a BoardProfile>) {
+) -> (Choice<Option<String>>, Option<&'a BoardProfile>) {
     const OPTION: &str = "--board";
     if let Some(board) = request.board {
         if board.arch != elf.arch {
@@ -171,10 +169,10 @@ fn decide_board<'a>(
                 "choose another board: micrun-image-builder boards list",
             );
         }
-        return (Choice::given(board.name.to_string(), OPTION), Some(board));
+        return (Choice::given(Some(board.name.to_string()), OPTION), Some(board));
     }
     if request.pedestal.is_some_and(|pedestal| pedestal != Pedestal::Qemu) {
-        return (Choice::assumed(None, "the node itself", OPTION), None);
+        return (Choice::unknown("the node itself", OPTION), None);
     }
     match detect::guess_board(elf, rtos, request.boards) {
         Some(guess) => {
@@ -188,29 +186,28 @@ fn decide_board<'a>(
                 format!("no board is known for {}", elf.arch),
                 "name one with --board; a node's own boards are files in its boards.d",
             );
-            (Choice::assumed(None, "none is known", OPTION), None)
+            (Choice::unknown("none is known", OPTION), None)
         }
     }
 }
 
 fn decide_pedestal(
     request: &Request<'_>,
-    board: &Choice<String>,
     profile: Option<&BoardProfile>,
     report: &mut Report,
 ) -> Choice<Pedestal> {
     const OPTION: &str = "--pedestal";
     let pedestal = match (request.pedestal, profile.and_then(|profile| profile.pedestals.first())) {
         (Some(pedestal), _) => Choice::given(pedestal, OPTION),
-        (None, Some(&first)) => Choice::assumed(Some(first), "the board's usual one", OPTION),
-        (None, None) => Choice::assumed(Some(Pedestal::Qemu), "it runs on any Linux node", OPTION),
+        (None, Some(&first)) => Choice::assumed(first, "the board's usual one", OPTION),
+        (None, None) => Choice::assumed(Pedestal::Qemu, "it runs on any Linux node", OPTION),
     };
-    let chosen = pedestal.value.unwrap_or_default();
-    if profile.is_some_and(|profile| !profile.pedestals.contains(&chosen)) {
+    let chosen = pedestal.value;
+    if let Some(board) = profile.filter(|board| !board.pedestals.contains(&chosen)) {
         report.add(
             Code::PedestalNotOnBoard,
             Some(Place::Option(OPTION.to_owned())),
-            format!("board {} does not run on {chosen}", board.value.as_deref().unwrap_or_default()),
+            format!("board {board} does not run on {chosen}"),
             "leave --pedestal or --board out, or choose another pair: micrun-image-builder boards show BOARD",
         );
     }

@@ -10,8 +10,8 @@ use containerd_shim::protos::protobuf::{Message, MessageField};
 use containerd_shim::{Flags, api::DeleteResponse, socket_address};
 use rustix::mount::{UnmountFlags, unmount};
 
+use super::address::path_of;
 use super::reply::timestamp;
-use super::start::path_of;
 use super::{ActionError, key};
 use crate::pedestal;
 use crate::store::{self, Entry, Store};

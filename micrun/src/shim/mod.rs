@@ -4,6 +4,7 @@
 //! - [`serve`]: the process that stays.
 //! - [`task`]: the Task service; `reply` turns domain errors into status codes, `stats` numbers into metrics.
 //! - [`publisher`]: events back to containerd.
+//! - `address`: where a shim serves.
 //! - `log`: what is logged, to the FIFO that containerd reads.
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 
 use containerd_shim::Flags;
 
+mod address;
 mod delete;
 mod info;
 mod log;
@@ -26,6 +28,12 @@ pub use serve::{Server, ServerError};
 
 /// The runtime type that users name.
 pub const RUNTIME: &str = "io.containerd.mica.v2";
+
+/// The action word of the process that stays, which nobody types.
+const ACTION_SERVE: &str = "serve";
+
+/// The environment variable in which containerd says where it takes events.
+const EVENTS_ADDRESS: &str = "TTRPC_ADDRESS";
 
 /// Why an action failed. containerd shows the text to the user.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +82,7 @@ fn act(arguments: &[OsString]) -> Result<Vec<u8>, ActionError> {
     match flags.action.as_str() {
         "start" => start::start(&flags),
         "delete" => delete::delete(&flags),
-        serve::ACTION => serve::serve(&flags).map(|()| Vec::new()),
+        ACTION_SERVE => serve::serve(&flags).map(|()| Vec::new()),
         other => Err(ActionError::new(
             format!("the action {other:?}"),
             "containerd runs this program with start or delete; users run it with --help",

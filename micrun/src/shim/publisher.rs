@@ -15,8 +15,8 @@ use containerd_shim::protos::ttrpc::{self, Code, context};
 use containerd_shim::util::convert_to_any;
 use tokio::sync::mpsc;
 
+use super::address::path_of;
 use super::reply::timestamp;
-use super::start::path_of;
 use crate::container::events::{Item, Occurrence, TaskEvent};
 use crate::id::{Id, Key};
 

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use containerd_shim::protos::protobuf::well_known_types::timestamp::Timestamp;
 use containerd_shim::protos::ttrpc::{self, Code, get_status};
 
+use crate::bundle::BundleError;
 use crate::container::ContainerError;
 use crate::container::create::{CreateError, CreateFailure};
 use crate::store::StoreError;
@@ -45,6 +46,7 @@ pub fn request_failed(id: &str, failure: &ContainerError) -> ttrpc::Error {
 pub fn create_failed(failure: &CreateError) -> ttrpc::Error {
     let code = match &failure.reason {
         CreateFailure::Store(StoreError::Exists(_)) => Code::ALREADY_EXISTS,
+        CreateFailure::Bundle(BundleError::Io { .. } | BundleError::Mount(_)) => Code::INTERNAL,
         CreateFailure::Bundle(_) => Code::INVALID_ARGUMENT,
         CreateFailure::Plan(_) | CreateFailure::Boards(_) | CreateFailure::Stream(_) => {
             Code::FAILED_PRECONDITION

@@ -15,18 +15,12 @@ use tokio::time::timeout;
 
 use super::publisher::Publisher;
 use super::task::{Service, Shared};
-use super::{ActionError, key, log};
+use super::{ActionError, EVENTS_ADDRESS, key, log};
 use crate::container::create::Context;
 use crate::container::events::Events;
 use crate::id::Id;
 use crate::pedestal::{self, Node};
 use crate::store::{self, Store};
-
-/// The action word of this process, which nobody types.
-pub const ACTION: &str = "serve";
-
-/// The environment variable in which containerd says where it takes events.
-pub const EVENTS_ADDRESS: &str = "TTRPC_ADDRESS";
 
 /// How long the last events may take to reach containerd before the process ends without it.
 const LAST_EVENTS: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{IsTerminal, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use containerd_shim::bootstrap::{BootstrapParams, BootstrapResult};
@@ -15,7 +15,8 @@ use containerd_shim::protos::protobuf::Message;
 use containerd_shim::{Flags, socket_address};
 use serde_json::json;
 
-use super::{ActionError, key, serve};
+use super::address::{path_of, write_address};
+use super::{ACTION_SERVE, ActionError, EVENTS_ADDRESS, key};
 use crate::bundle::Bundle;
 use crate::sys;
 
@@ -43,19 +44,6 @@ pub fn start(flags: &Flags) -> Result<Vec<u8>, ActionError> {
     }
     write_address(&bundle.path, &address)?;
     caller.reply(&address)
-}
-
-/// containerd looks for the shim of a bundle in this file when it restarts.
-pub fn write_address(bundle: &Path, address: &str) -> Result<(), ActionError> {
-    let (file, new) = (bundle.join("address"), bundle.join(".address.new"));
-    fs::write(&new, address)
-        .and_then(|()| fs::rename(&new, &file))
-        .map_err(ActionError::when(format!("writing {}", file.display())))
-}
-
-/// The path of a `unix://` address.
-pub fn path_of(address: &str) -> PathBuf {
-    PathBuf::from(address.strip_prefix("unix://").unwrap_or(address))
 }
 
 /// A socket to serve on; none where a live shim serves there already.
@@ -95,8 +83,8 @@ fn spawn_server(
         .arg("-socket")
         .arg(socket)
         .args(flags.debug.then_some("-debug"))
-        .arg(serve::ACTION)
-        .env(serve::EVENTS_ADDRESS, &caller.events_address)
+        .arg(ACTION_SERVE)
+        .env(EVENTS_ADDRESS, &caller.events_address)
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(listener)))
         // containerd waits for the end of both before it reads the reply.
@@ -129,8 +117,8 @@ impl Caller {
                 reply: Reply::Bootstrap,
             });
         }
-        let events_address = std::env::var(serve::EVENTS_ADDRESS)
-            .map_err(ActionError::when(format!("reading {} from the environment", serve::EVENTS_ADDRESS)))?;
+        let events_address = std::env::var(EVENTS_ADDRESS)
+            .map_err(ActionError::when(format!("reading {} from the environment", EVENTS_ADDRESS)))?;
         let reply = match std::env::var_os("MAX_SHIM_VERSION") {
             None => Reply::Address,
             Some(_) => Reply::Json,

@@ -18,8 +18,8 @@ use containerd_shim::protos::ttrpc::r#async::TtrpcContext;
 use containerd_shim::protos::ttrpc::{self, Code};
 use tokio::sync::Notify;
 
+use super::address::write_address;
 use super::reply::{create_failed, error, request_failed, timestamp};
-use super::start::write_address;
 use super::stats;
 use crate::bundle::Mount;
 use crate::console::Stdio;

@@ -47,7 +47,7 @@ impl Seen {
         if let Some(ShutdownReason::Host(reason)) = &self.shutdown {
             return ExitCause::Failed(format!("QEMU ended by {reason}"));
         }
-        if let Some(code) = status.code().and_then(|code| own_code(code, convention)) {
+        if let Some(code) = own_code(status, convention) {
             return if code == 0 { ExitCause::PoweredOff } else { ExitCause::Code(code) };
         }
         match &self.shutdown {
@@ -58,14 +58,8 @@ impl Seen {
     }
 }
 
-/// The guest's own code in the emulator's exit status, where the board has a way to put one there.
-fn own_code(status: i32, convention: ExitConvention) -> Option<u8> {
-    match convention {
-        ExitConvention::None => None,
-        ExitConvention::Status => u8::try_from(status).ok(),
-        // The device exits with (value << 1) | 1, so an even status is the emulator's own.
-        ExitConvention::IsaDebugExit => (status & 1 == 1).then(|| u8::try_from(status >> 1).ok()).flatten(),
-    }
+fn own_code(status: ExitStatus, convention: ExitConvention) -> Option<u8> {
+    convention.guest_code(u8::try_from(status.code()?).ok()?)
 }
 
 fn describe(status: ExitStatus, stderr: &str) -> String {

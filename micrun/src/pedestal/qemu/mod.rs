@@ -22,6 +22,8 @@ mod machine;
 mod plan;
 pub mod qmp;
 
+use plan::QemuPlan;
+
 /// Runs guests in QEMU's system emulators.
 pub struct Qemu;
 
@@ -53,7 +55,7 @@ impl Driver for Qemu {
     }
 
     fn plan(&self, spec: &GuestSpec, node: &Node) -> Result<Box<dyn Plan>, PlanError> {
-        Ok(Box::new(plan::QemuPlan::new(spec, node)?))
+        Ok(Box::new(QemuPlan::new(spec, node)?))
     }
 
     async fn adopt(&self, _record: &Record) -> Result<Created, DriverError> {
@@ -69,5 +71,17 @@ impl Driver for Qemu {
                 .map_err(DriverError::io(format!("ending QEMU (process {})", process.pid))),
             None => Ok(()),
         }
+    }
+}
+
+#[async_trait]
+impl Plan for QemuPlan {
+    fn record(&self) -> Record {
+        OnDisk::default().record()
+    }
+
+    async fn create(self: Box<Self>) -> Result<Created, DriverError> {
+        let process = jail::spawn(&self)?;
+        machine::start_paused(process, self.exit).await
     }
 }

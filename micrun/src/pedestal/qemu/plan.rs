@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use async_trait::async_trait;
 use micrun_image_spec::board::{BoardProfile, ExitConvention};
 use micrun_image_spec::firmware::Arch;
 
-use super::{OnDisk, jail, machine};
-use crate::pedestal::{Created, DriverError, GuestSpec, Node, Plan, PlanError, Record};
+use crate::pedestal::node::BOARDS_DIR;
+use crate::pedestal::{GuestSpec, Node, PlanError};
 
 /// Where the firmware is, as the emulator sees it in its jail.
 pub const FIRMWARE_IN_JAIL: &str = "/firmware.elf";
@@ -75,18 +74,6 @@ const FIXED_ARGUMENTS: [&str; 8] = [
     "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 ];
 
-#[async_trait]
-impl Plan for QemuPlan {
-    fn record(&self) -> Record {
-        OnDisk::default().record()
-    }
-
-    async fn create(self: Box<Self>) -> Result<Created, DriverError> {
-        let process = jail::spawn(&self)?;
-        machine::start_paused(process, self.exit).await
-    }
-}
-
 fn find_board<'n>(spec: &GuestSpec, node: &'n Node) -> Result<&'n BoardProfile, PlanError> {
     let Some(name) = &spec.settings.board else {
         return Err(PlanError::new(
@@ -97,32 +84,26 @@ fn find_board<'n>(spec: &GuestSpec, node: &'n Node) -> Result<&'n BoardProfile, 
     node.boards.get(name).ok_or_else(|| {
         PlanError::new(
             format!("this node knows no board {name:?}"),
-            format!(
-                "add a profile to {}, or use an image for a known board",
-                crate::pedestal::node::BOARDS_DIR
-            ),
+            format!("add a profile to {}, or use an image for a known board", BOARDS_DIR),
         )
     })
 }
 
 fn find_emulator(arch: Arch, node: &Node) -> Result<PathBuf, PlanError> {
-    let (name, package) = emulator(arch);
+    let name = arch.qemu_program();
     node.find_program(name).ok_or_else(|| {
         PlanError::new(
             format!("{name} is not on this node"),
-            format!("install it (Debian and Ubuntu: package {package}; Yocto: qemu)"),
+            format!("install it (Debian and Ubuntu: package {}; Yocto: qemu)", debian_package(arch)),
         )
     })
 }
 
-/// The emulator for an architecture, and the Debian package that has it.
-fn emulator(arch: Arch) -> (&'static str, &'static str) {
+/// The package of Debian and Ubuntu that has the emulator for an architecture.
+fn debian_package(arch: Arch) -> &'static str {
     match arch {
-        Arch::Aarch64 => ("qemu-system-aarch64", "qemu-system-arm"),
-        Arch::Arm => ("qemu-system-arm", "qemu-system-arm"),
-        Arch::Riscv64 => ("qemu-system-riscv64", "qemu-system-misc"),
-        Arch::Riscv32 => ("qemu-system-riscv32", "qemu-system-misc"),
-        Arch::X86 => ("qemu-system-i386", "qemu-system-x86"),
-        Arch::X86_64 => ("qemu-system-x86_64", "qemu-system-x86"),
+        Arch::Aarch64 | Arch::Arm => "qemu-system-arm",
+        Arch::Riscv64 | Arch::Riscv32 => "qemu-system-misc",
+        Arch::X86 | Arch::X86_64 => "qemu-system-x86",
     }
 }

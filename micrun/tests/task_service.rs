@@ -323,16 +323,19 @@ async fn links_of_the_image_stay_in_the_image_and_special_files_are_refused() {
 }
 
 #[tokio::test]
-async fn a_bundle_without_config_json_is_refused() {
+async fn a_bundle_without_a_valid_config_json_is_refused() {
     let shim = Shim::start(Echo::default()).await;
     let bundle = shim.bundle("bad");
-    for text in [None, Some(""), Some("{"), Some(r#"{"root": 7}"#)] {
-        match text {
-            None => fs::remove_file(bundle.path.join("config.json")).unwrap(),
-            Some(text) => fs::write(bundle.path.join("config.json"), text).unwrap(),
+    let config = bundle.path.join("config.json");
+    fs::remove_file(&config).unwrap();
+    let missing = (None, Code::INTERNAL);
+    let invalid = ["", "{", r#"{"root": 7}"#].map(|text| (Some(text), Code::INVALID_ARGUMENT));
+    for (text, expected) in std::iter::once(missing).chain(invalid) {
+        if let Some(text) = text {
+            fs::write(&config, text).unwrap();
         }
         let (code, words) = refusal(shim.create("bad", &bundle).await);
-        assert_eq!(code, Code::INVALID_ARGUMENT, "{words}");
+        assert_eq!(code, expected, "{words}");
         assert!(words.contains("config.json"), "{words}");
     }
 }

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use micrun_testkit::firmware::{OURS_ARM64, OURS_RISCV64};
-use micrun_testkit::{observe, wait};
+use micrun_testkit::{Console, observe, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::node::{Stage, Story};
+use crate::node::{RUNTIME, Stage, Story};
 use crate::story;
 
 pub fn stories() -> Vec<Story> {
     vec![
         story("a terminal, left with Ctrl-C", terminal),
+        story("attach, leave, attach again", attach),
+        story("a flood of output", flood),
         story("power off with a code", power_off),
         story("SIGTERM, then a kill that comes too late", terminate),
         story("an id that is taken", taken_id),
@@ -35,6 +37,43 @@ fn terminal(stage: &mut Stage<'_>) -> Result<()> {
     console.type_bytes(&[0x03])?;
     let status = console.exit()?;
     ensure!(status == 130, "Ctrl-C should end ctr with 130, not {status}");
+    Ok(())
+}
+
+/// Clients of a detached guest come and go, however rudely; it talks to each of them.
+fn attach(stage: &mut Stage<'_>) -> Result<()> {
+    stage.import_firmware(&OURS_ARM64)?;
+    stage.run_ctr(["run", "--detach", "--runtime", RUNTIME, &OURS_ARM64.image(), "attached"])?;
+    for visitor in ["first", "second", "third"] {
+        let mut console = Console::pipes(stage, &["task", "attach", "attached"])?;
+        console.send(&format!("echo {visitor}"))?;
+        // The firmware repeats what is typed; only its answer begins a line.
+        console.wait_for(&format!("\n{visitor}"))?;
+    }
+    stage.kill("attached", "SIGKILL")?;
+    let status = stage.reap("attached")?;
+    ensure!(status == 137, "a killed guest ends with 137, not {status}");
+    Ok(())
+}
+
+/// Output that a client reads arrives whole and in order.
+fn flood(stage: &mut Stage<'_>) -> Result<()> {
+    const LINES: usize = 3000;
+    stage.import_firmware(&OURS_ARM64)?;
+    let mut console = stage.foreground(&OURS_ARM64, "flood")?;
+    let shell = console.wait_for_prompt(&OURS_ARM64)?;
+    console.send(&format!("flood {LINES}"))?;
+    let output = console.wait_for(shell.prompt)?;
+    // `flood 000001 abc…`: the command's echo has no third word.
+    let number = |line: &str| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        ["flood", number, _] => number.parse().ok(),
+        _ => None,
+    };
+    let numbers: Vec<usize> = output.lines().filter_map(number).collect();
+    ensure!(numbers.len() == LINES, "{} of {LINES} lines came", numbers.len());
+    ensure!(numbers.is_sorted(), "the lines came out of order");
+    stage.kill("flood", "SIGKILL")?;
+    console.exit()?;
     Ok(())
 }
 

@@ -110,20 +110,19 @@ pub fn ensure(job: &str, needs: &[&[Need]]) -> Result<()> {
     if shell::which("apt-get").is_none() {
         let all: Vec<&str> = missing().map(|need| need.packages[need.packages.len() - 1]).collect();
         bail!(
-            "{job} needs programs that are not here, and this machine has no apt-get to install them with. \
-             Debian calls the packages: {}",
+            "programs are missing for {job}, and this machine has no apt-get to install them with. Debian calls the \
+             packages: {}",
             all.join(" ")
         );
     }
     let Some(mut update) = apt_get() else {
         let all: Vec<&str> = missing().map(Need::package).collect();
         bail!(
-            "{job} needs packages that are not installed, and this is neither root nor is there sudo. As root: \
-             apt-get install {}",
+            "packages are missing for {job}, and this is not root, nor is there sudo. As root: apt-get install {}",
             all.join(" ")
         );
     };
-    step(format_args!("Reading the package lists (apt-get update), because {job} needs packages"));
+    step(format_args!("Reading the package lists (apt-get update): packages are missing for {job}"));
     shell::quietly(update.arg("update"))
         .context("cannot read the package lists: check the network and /etc/apt/sources.list*")?;
     let mut packages: Vec<&str> = missing().map(Need::package).collect();
@@ -131,12 +130,14 @@ pub fn ensure(job: &str, needs: &[&[Need]]) -> Result<()> {
     install(job, &packages)?;
     match missing().next() {
         None => Ok(()),
-        Some(need) => bail!("{job} still lacks {:?} after installing {}", need.proof, packages.join(" ")),
+        Some(need) => {
+            bail!("for {job}, {:?} is still missing after installing {}", need.proof, packages.join(" "))
+        }
     }
 }
 
 fn install(job: &str, packages: &[&str]) -> Result<()> {
-    step(format_args!("Installing what {job} needs: {}", packages.join(" ")));
+    step(format_args!("Installing for {job}: {}", packages.join(" ")));
     let Some(mut install) = apt_get() else { bail!("there is no way to become root") };
     install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
     shell::quietly(&mut install)?;

@@ -131,7 +131,7 @@ pub fn ensure(job: &str, needs: &[&[Need]]) -> Result<()> {
     match missing().next() {
         None => Ok(()),
         Some(need) => {
-            bail!("for {job}, {:?} is still missing after installing {}", need.proof, packages.join(" "))
+            bail!("{:?} is still missing for {job} after installing {}", need.proof, packages.join(" "))
         }
     }
 }

@@ -56,6 +56,10 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 }
 
 fn unit(workspace: &Workspace) -> Result<()> {
+    // The builder's tests pack real firmware, and read the images back with other tools.
+    let needs: [&[packages::Need]; 4] =
+        [&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::READERS];
+    packages::ensure("the unit tests", &needs)?;
     let mut tests = cargo(workspace);
     tests.args(["test", "--workspace", "--no-fail-fast"]);
     step(format_args!("Unit tests: {}", shell::line(&tests)));

@@ -24,32 +24,40 @@ pub fn delete(flags: &Flags) -> Result<Vec<u8>, ActionError> {
     let key = key(flags)?;
     let store = Store::at(store::ROOT);
     let own = store.find(&key);
-    let pid = own.as_ref().and_then(Entry::load).map_or(0, |state| state.pid);
+    let state = own.as_ref().and_then(Entry::load);
     let entries = own.into_iter().chain(store.of_pod(&key.namespace, &key.id));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(ActionError::when("starting the runtime"))?;
-    runtime.block_on(async {
-        for entry in entries {
-            free(&entry).await?;
-        }
-        Ok(())
-    })?;
+    let freed = free_all(entries);
     let bundle = match flags.bundle.as_str() {
         "" => std::env::current_dir().map_err(ActionError::when("finding the bundle"))?,
         path => PathBuf::from(path),
     };
     // Engines of other runtimes mount here; an image of ours is mounted where nobody else sees it.
     let _ = unmount(bundle.join("rootfs"), UnmountFlags::DETACH);
-    remove_dead_socket(&path_of(&socket_address(&flags.address, &flags.namespace, &flags.id)));
+    let pod = state.as_ref().map_or(&key.id, |state| &state.pod);
+    remove_dead_socket(&path_of(&socket_address(&flags.address, &flags.namespace, pod.as_str())));
+    freed?;
     let response = DeleteResponse {
         exit_status: KILLED,
         exited_at: MessageField::some(timestamp(SystemTime::now())),
-        pid,
+        pid: state.map_or(0, |state| state.pid),
         ..Default::default()
     };
     response.write_to_bytes().map_err(ActionError::when("writing the reply"))
+}
+
+/// Frees each of them, even if one cannot be freed. Gives the first error.
+fn free_all(entries: impl Iterator<Item = Entry>) -> Result<(), ActionError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ActionError::when("starting the runtime"))?;
+    runtime.block_on(async {
+        let mut freed = Ok(());
+        for entry in entries {
+            freed = freed.and(free(&entry).await);
+        }
+        freed
+    })
 }
 
 async fn free(entry: &Entry) -> Result<(), ActionError> {

@@ -5,11 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use micrun_testkit::firmware::{OURS_ARM64, OURS_RISCV64};
 use micrun_testkit::{Console, observe, wait};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use crate::node::{RUNTIME, Stage, Story};
-use crate::story;
+use crate::{kill_process, story};
 
 pub fn stories() -> Vec<Story> {
     vec![
@@ -20,6 +18,7 @@ pub fn stories() -> Vec<Story> {
         story("SIGTERM, then a kill that comes too late", terminate),
         story("an id that is taken", taken_id),
         story("QEMU is confined", confined),
+        story("the shim is a daemon", daemon),
         story("containerd restarts under a guest", containerd_restarts),
         story("the shim is killed", shim_is_killed),
         story("QEMU is killed", qemu_is_killed),
@@ -122,27 +121,56 @@ fn taken_id(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// QEMU has no privileges, and sees none of the machine's files.
+/// QEMU has no privileges, sees an empty folder that it cannot write to, and has nothing open but its own.
 fn confined(stage: &mut Stage<'_>) -> Result<()> {
     stage.import_firmware(&OURS_ARM64)?;
     stage.start(&OURS_ARM64, "confined")?;
-    let qemu = stage.qemu()?;
-    let ids = observe::status(qemu.pid, "Uid")?;
-    ensure!(ids.split_whitespace().all(|id| id != "0"), "QEMU runs as root: Uid {ids}");
-    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
-        let capabilities = observe::status(qemu.pid, set)?;
+    let qemu = stage.qemu()?.pid;
+    for ids in ["Uid", "Gid"] {
+        let ids = observe::status(qemu, ids)?;
+        ensure!(ids.split_whitespace().all(|id| id != "0"), "QEMU runs as root: {ids}");
+    }
+    ensure!(observe::status(qemu, "Groups")?.is_empty(), "QEMU has further groups");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        let capabilities = observe::status(qemu, set)?;
         ensure!(capabilities.trim_start_matches('0').is_empty(), "QEMU has {set} {capabilities}");
     }
-    let root = PathBuf::from(format!("/proc/{}/root", qemu.pid));
-    root.read_dir().context("cannot look into QEMU's root")?;
-    for private in ["etc/passwd", "etc/shadow", "root", "home", "run", "var", "tmp", "proc", "sys", "usr/bin"]
-    {
-        let seen = root.join(private);
-        let is_there = seen.symlink_metadata().is_ok();
-        ensure!(!is_there, "QEMU sees the machine's /{private}");
+    ensure!(observe::status(qemu, "NoNewPrivs")? == "1", "QEMU can gain privileges");
+    ensure!(observe::status(qemu, "Seccomp")? == "2", "no system calls are denied to QEMU");
+
+    let root = PathBuf::from(format!("/proc/{qemu}/root"));
+    let seen: Vec<_> = root.read_dir().context("cannot look into QEMU's root")?.flatten().collect();
+    ensure!(seen.is_empty(), "QEMU sees {seen:?}");
+    let mounts = std::fs::read_to_string(format!("/proc/{qemu}/mountinfo"))?;
+    let options = mounts.split_whitespace().nth(5).unwrap_or_default();
+    ensure!(mounts.lines().count() == 1 && options.starts_with("ro,"), "QEMU has mounts: {mounts}");
+
+    let own = ["/dev/null", "socket:", "pipe:", "anon_inode:[event", "anon_inode:[signalfd]"];
+    for target in observe::descriptors(qemu)? {
+        ensure!(own.iter().any(|kind| target.starts_with(kind)), "QEMU has {target} open");
     }
     stage.kill("confined", "SIGKILL")?;
     stage.reap("confined")?;
+    Ok(())
+}
+
+/// The shim leads a session of its own and has nothing open that was its caller's.
+fn daemon(stage: &mut Stage<'_>) -> Result<()> {
+    stage.import_firmware(&OURS_ARM64)?;
+    stage.start(&OURS_ARM64, "daemon")?;
+    let shim = stage.shim()?.pid;
+    ensure!(observe::status(shim, "NSsid")? == observe::status(shim, "NSpid")?, "its session is another's");
+    ensure!(observe::threads(shim)? == 1, "a shim that waits has one thread");
+    let log = stage.log("daemon").display().to_string();
+    let state = format!("/run/micrun/{}/daemon", stage.containers());
+    for target in observe::descriptors(shim)? {
+        let kinds = ["/dev/null", "socket:", "pipe:", "anon_inode:"];
+        // The FIFO in its bundle, the output of the container, the lock on its state.
+        let files = target.ends_with("/daemon/log") || target == log || target == state;
+        ensure!(files || kinds.iter().any(|kind| target.starts_with(kind)), "the shim has {target} open");
+    }
+    stage.kill("daemon", "SIGKILL")?;
+    stage.reap("daemon")?;
     Ok(())
 }
 
@@ -183,9 +211,4 @@ fn qemu_is_killed(stage: &mut Stage<'_>) -> Result<()> {
     let status = stage.reap("failed")?;
     ensure!(status == 255, "a guest whose QEMU was killed should end with 255, not {status}");
     Ok(())
-}
-
-fn kill_process(pid: u32) -> Result<()> {
-    let pid = i32::try_from(pid).context("no PID is this large")?;
-    kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("cannot kill process {pid}"))
 }

@@ -4,6 +4,7 @@
 //! - [`node`]: a containerd per release, shared by its trials, and how a trial runs on it
 //! - [`boots`]: every firmware on every containerd
 //! - [`lifecycle`]: terminals, signals, exit codes, and what becomes of whom when something dies
+//! - [`pods`]: containers that share a shim
 //! - [`refusals`]: images that must not run, and what the user is told
 //!
 //! `cargo xtask test e2e` builds what this needs and runs it as root; arguments are those of libtest.
@@ -11,14 +12,17 @@
 mod boots;
 mod lifecycle;
 mod node;
+mod pods;
 mod refusals;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use libtest_mimic::{Arguments, Trial};
 use micrun_testkit::{Product, Profile, Release, Workspace, packages};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use node::{Node, Stage, Story};
 
@@ -59,6 +63,7 @@ fn trials() -> Result<Vec<Trial>> {
 fn stories() -> Vec<Story> {
     let mut stories = boots::stories();
     stories.extend(lifecycle::stories());
+    stories.extend(pods::stories());
     stories.extend(refusals::stories());
     stories
 }
@@ -69,4 +74,9 @@ fn story(
     tell: impl Fn(&mut Stage<'_>) -> Result<()> + Send + Sync + 'static,
 ) -> Story {
     Story { name: name.into(), tell: Arc::new(tell) }
+}
+
+fn kill_process(pid: u32) -> Result<()> {
+    let pid = i32::try_from(pid).context("no PID is this large")?;
+    kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("cannot kill process {pid}"))
 }

@@ -52,6 +52,21 @@ pub fn switches(pid: u32) -> Result<u64> {
     Ok(sum)
 }
 
+/// What its open descriptors refer to, as `/proc/PID/fd` has it: `/dev/null`, `socket:[1]`, `anon_inode:[eventfd]`.
+///
+/// # Errors
+/// If the process is gone or belongs to someone else.
+pub fn descriptors(pid: u32) -> Result<Vec<String>> {
+    let dir = format!("/proc/{pid}/fd");
+    let links = Path::new(&dir).read_dir().with_context(|| format!("cannot read {dir}"))?;
+    let target = |link: std::io::Result<std::fs::DirEntry>| {
+        // Closed since the folder was listed.
+        let target = std::fs::read_link(link.ok()?.path()).ok()?;
+        Some(target.display().to_string())
+    };
+    Ok(links.filter_map(target).collect())
+}
+
 fn number(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
@@ -66,6 +81,7 @@ mod tests {
         assert!(pss_kb(pid).unwrap() > 100);
         assert!(threads(pid).unwrap() >= 1);
         assert!(switches(pid).unwrap() >= 1);
+        assert!(descriptors(pid).unwrap().len() >= 3);
     }
 
     #[test]

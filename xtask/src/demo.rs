@@ -48,8 +48,10 @@ fn perform(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         release.version
     ));
     let containerd = Containerd::start(workspace, &release, &[product.bin()])?;
+    let images = workspace.kit("images")?;
     for firmware in [U_BOOT_ARM64, OURS_ARM64] {
-        let archive = pack(&product, &firmware)?;
+        let archive = images.join(format!("{}.oci.tar", firmware.tag));
+        pack(&product, &firmware, &archive)?;
         import(&containerd, &firmware, &archive)?;
         show(&containerd, &firmware)?;
     }
@@ -63,13 +65,11 @@ fn perform(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 }
 
 /// Packs as a user does, and shows what the builder says.
-fn pack(product: &Product, firmware: &Firmware) -> Result<std::path::PathBuf> {
-    let archive = product.archive(firmware);
-    let mut command = product.pack_command(firmware, &archive);
+fn pack(product: &Product, firmware: &Firmware, archive: &Path) -> Result<()> {
+    let mut command = product.pack_command(firmware, archive);
     step(format_args!("Packing {}, an ELF file, into a container image:", firmware.name));
     note(shell::line(&command));
-    shell::run(&mut command)?;
-    Ok(archive)
+    shell::run(&mut command)
 }
 
 fn import(containerd: &Containerd, firmware: &Firmware, archive: &Path) -> Result<()> {

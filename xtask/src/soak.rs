@@ -1,5 +1,6 @@
 //! Start, kill and delete for a long time; after each round nothing may be left.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -11,6 +12,9 @@ use micrun_testkit::{Containerd, Firmware, Product, Profile, Release, Workspace,
 use crate::privileges::prepare_then_as_root;
 
 const RUNTIME: &str = "io.containerd.mica.v2";
+
+/// They take turns.
+const FIRMWARES: [Firmware; 2] = [OURS_ARM64, OURS_RISCV64];
 
 /// Containers at a time in one round.
 const BATCH: usize = 8;
@@ -39,6 +43,8 @@ fn prepare(workspace: &Workspace) -> Result<()> {
 
 fn soak(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let product = Product::find(workspace, Profile::Release)?;
+    let images = workspace.kit("soak")?;
+    let archives = [product.pack(&FIRMWARES[0], &images)?, product.pack(&FIRMWARES[1], &images)?];
     let mut nodes = Vec::new();
     for series in ALL {
         nodes.push(Containerd::start(workspace, &Release::of(workspace, series)?, &[product.bin()])?);
@@ -50,7 +56,7 @@ fn soak(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     for number in 1_u64.. {
         for containerd in &nodes {
             let start = Instant::now();
-            round(containerd, &product, number)?;
+            round(containerd, &archives, number)?;
             containers += BATCH;
             let left = containerd.leftovers()?;
             let name = &containerd.release().name;
@@ -66,14 +72,13 @@ fn soak(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 }
 
 /// Starts a batch, then ends it: every third container by SIGTERM, the others by SIGKILL.
-fn round(containerd: &Containerd, product: &Product, number: u64) -> Result<()> {
-    let firmwares: [Firmware; 2] = [OURS_ARM64, OURS_RISCV64];
-    for firmware in &firmwares {
-        containerd.import(&product.pack(firmware)?)?;
+fn round(containerd: &Containerd, archives: &[PathBuf], number: u64) -> Result<()> {
+    for archive in archives {
+        containerd.import(archive)?;
     }
     let ids: Vec<String> = (0..BATCH).map(|index| format!("soak-{number}-{index}")).collect();
     for (index, id) in ids.iter().enumerate() {
-        let image = firmwares[index % firmwares.len()].image();
+        let image = FIRMWARES[index % FIRMWARES.len()].image();
         containerd.run_ctr(["run", "--detach", "--runtime", RUNTIME, &image, id])?;
     }
     for (index, id) in ids.iter().enumerate() {

@@ -89,7 +89,7 @@ impl Deref for Stage<'_> {
 impl Stage<'_> {
     /// Packs a firmware and imports the image.
     pub fn import_firmware(&self, firmware: &Firmware) -> Result<()> {
-        self.import(&self.product.pack(firmware)?)
+        self.import(&self.product.pack(firmware, self.scratch.path())?)
     }
 
     /// Where the output of a detached container goes.

@@ -22,7 +22,6 @@ pub enum Profile {
 pub struct Product {
     bin: PathBuf,
     firmware: PathBuf,
-    images: PathBuf,
 }
 
 impl Product {
@@ -56,11 +55,7 @@ impl Product {
     /// If it did not run.
     pub fn find(workspace: &Workspace, profile: Profile) -> Result<Self> {
         let folder = if profile == Profile::Release { "release" } else { "debug" };
-        let product = Self {
-            bin: workspace.target().join(folder),
-            firmware: workspace.kit("firmware")?,
-            images: workspace.kit("images")?,
-        };
+        let product = Self { bin: workspace.target().join(folder), firmware: workspace.kit("firmware")? };
         for program in [product.shim(), product.builder()] {
             ensure!(program.is_file(), "{} is not built: start this through cargo xtask", program.display());
         }
@@ -87,17 +82,12 @@ impl Product {
         &self.firmware
     }
 
-    /// Where [`Product::pack`] writes the image of a firmware.
-    pub fn archive(&self, firmware: &Firmware) -> PathBuf {
-        self.images.join(format!("{}.oci.tar", firmware.tag))
-    }
-
-    /// Packs a firmware for its board and returns the OCI archive.
+    /// Packs a firmware for its board into the folder, and returns the OCI archive.
     ///
     /// # Errors
     /// If the builder refuses.
-    pub fn pack(&self, firmware: &Firmware) -> Result<PathBuf> {
-        let archive = self.archive(firmware);
+    pub fn pack(&self, firmware: &Firmware, folder: &Path) -> Result<PathBuf> {
+        let archive = folder.join(format!("{}.oci.tar", firmware.tag));
         shell::quietly(&mut self.pack_command(firmware, &archive))
             .with_context(|| format!("cannot pack {}", firmware.name))?;
         Ok(archive)

@@ -64,7 +64,7 @@ fn measure(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let product = Product::find(workspace, Profile::Release)?;
     let release = Release::of(workspace, ALL[1])?;
     let containerd = Containerd::start(workspace, &release, &[product.bin()])?;
-    let ours = subject::micrun(&product)?;
+    let ours = subject::micrun(workspace, &product)?;
     let runc = subject::runc(workspace, &release)?;
     let subjects = [&ours, &runc];
     for subject in subjects {

@@ -23,12 +23,12 @@ pub struct Subject {
 }
 
 /// Ours, with the test firmware.
-pub fn micrun(product: &Product) -> Result<Subject> {
+pub fn micrun(workspace: &Workspace, product: &Product) -> Result<Subject> {
     Ok(Subject {
         name: "micrun",
         runtime: "io.containerd.mica.v2",
         shim: product.shim(),
-        archive: product.pack(&OURS_ARM64)?,
+        archive: product.pack(&OURS_ARM64, &workspace.kit("bench")?)?,
         image: OURS_ARM64.image(),
         program: None,
     })

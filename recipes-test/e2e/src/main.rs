@@ -46,7 +46,7 @@ fn trials() -> Result<Vec<Trial>> {
     let workspace = Workspace::find()?;
     packages::ensure("the end-to-end tests", &[&packages::DEMO, &packages::GUESTS, &packages::IMAGES])?;
     let product = Product::find(&workspace, Profile::Release)?;
-    let node = |release| Arc::new(Node::new(&workspace, &product, release));
+    let node = |release| Arc::new(Node::new(&product, release));
     let nodes: Vec<Arc<Node>> = Release::all(&workspace)?.into_iter().map(node).collect();
     let mut trials = Vec::new();
     for story in stories() {

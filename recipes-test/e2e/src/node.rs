@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use micrun_testkit::namespace::Process;
-use micrun_testkit::{Console, Containerd, Firmware, Product, Release, Workspace, leftovers};
+use micrun_testkit::{Console, Containerd, Firmware, Product, Release, leftovers};
 
 /// The runtime's name, as users type it.
 pub const RUNTIME: &str = "io.containerd.mica.v2";
@@ -26,7 +26,6 @@ pub type Tell = dyn Fn(&mut Stage<'_>) -> Result<()> + Send + Sync;
 
 /// One containerd release with its trials.
 pub struct Node {
-    workspace: Workspace,
     product: Product,
     release: Release,
     /// Locked by the trial that runs.
@@ -42,9 +41,8 @@ pub struct Stage<'a> {
 }
 
 impl Node {
-    pub fn new(workspace: &Workspace, product: &Product, release: Release) -> Self {
-        let (workspace, product) = (workspace.clone(), product.clone());
-        Self { workspace, product, release, containerd: Mutex::new(None) }
+    pub fn new(product: &Product, release: Release) -> Self {
+        Self { product: product.clone(), release, containerd: Mutex::new(None) }
     }
 
     /// Without what the distribution adds: `1.7.24`.
@@ -57,7 +55,7 @@ impl Node {
         let mut slot = self.containerd.lock().unwrap_or_else(PoisonError::into_inner);
         let containerd = match slot.take() {
             Some(running) => running,
-            None => Containerd::start(&self.workspace, &self.release, &[self.product.bin()])?,
+            None => Containerd::start(&self.release, &[self.product.bin()])?,
         };
         let containerd = slot.insert(containerd);
         let logged = containerd.log_length();

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::events::Events;
 use crate::leftovers::Baseline;
 use crate::namespace::Namespace;
-use crate::{Release, Workspace, shell, wait};
+use crate::{Release, shell, wait};
 
 /// The folder of everything private, inside the namespace: a tmpfs, so it vanishes with it.
 pub const HOME: &str = "/run/kit";
@@ -26,7 +26,6 @@ pub struct Containerd {
     pub(crate) namespace: Namespace,
     daemon: Option<Child>,
     path: OsString,
-    log: PathBuf,
     containers: String,
     events: Option<Events>,
     pub(crate) baseline: Baseline,
@@ -37,11 +36,10 @@ impl Containerd {
     ///
     /// # Errors
     /// If the namespace cannot be made or containerd does not come up: then with the end of its log.
-    pub fn start(workspace: &Workspace, release: &Release, shims: &[&Path]) -> Result<Self> {
+    pub fn start(release: &Release, shims: &[&Path]) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let containers = format!("micrun-{}-{count}", std::process::id());
-        let log = workspace.kit("log")?.join(format!("containerd-{}-{containers}.log", release.name));
         let namespace = Namespace::new(&containers)?;
         let own = std::env::var_os("PATH").unwrap_or_default();
         let folders = shims.iter().map(|dir| dir.to_path_buf()).chain([release.bin.clone()]);
@@ -52,7 +50,6 @@ impl Containerd {
             namespace,
             daemon: None,
             path,
-            log,
             containers,
             events: None,
             baseline: Baseline::default(),
@@ -90,8 +87,8 @@ impl Containerd {
 
     fn launch(&mut self) -> Result<()> {
         let logged = self.log_length();
-        let log = File::options().create(true).append(true).open(&self.log);
-        let log = log.with_context(|| format!("cannot write {}", self.log.display()))?;
+        let log = File::options().create(true).append(true).open(self.log());
+        let log = log.with_context(|| format!("cannot write {}", self.log().display()))?;
         let mut command = Command::new(self.release.bin.join("containerd"));
         command.arg("--config").arg(format!("{HOME}/config.toml")).env("PATH", &self.path).process_group(0);
         let copy = log.try_clone().context("cannot share the log file")?;
@@ -247,14 +244,18 @@ impl Containerd {
         Ok(status)
     }
 
+    fn log(&self) -> PathBuf {
+        self.namespace.path(HOME).join("log")
+    }
+
     /// How much containerd and its shims have logged, in bytes.
     pub fn log_length(&self) -> u64 {
-        self.log.metadata().map_or(0, |meta| meta.len())
+        self.log().metadata().map_or(0, |meta| meta.len())
     }
 
     /// What they have logged since then, without what containerd says about its plugins.
     pub fn log_since(&self, length: u64) -> String {
-        let log = std::fs::read(&self.log).unwrap_or_default();
+        let log = std::fs::read(self.log()).unwrap_or_default();
         let fresh = log.get(usize::try_from(length).unwrap_or(usize::MAX)..).unwrap_or_default();
         let text = String::from_utf8_lossy(fresh);
         text.lines().filter(|line| !line.contains("loading plugin")).collect::<Vec<_>>().join("\n")

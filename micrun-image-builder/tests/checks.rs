@@ -4,7 +4,7 @@
 mod support;
 
 use micrun_image_builder::check::{Code, Report, Severity, examine};
-use support::{ARM, RISCV, RWX, RX, Section, Segment, TestElf, errors, note};
+use support::{ARM, RISCV, RWX, RX, Section, Segment, TestElf, cortex_m_attributes, errors, note};
 
 /// Changes bytes of a good 64-bit file.
 fn spoiled(offset: usize, bytes: &[u8]) -> Vec<u8> {
@@ -72,16 +72,53 @@ fn linux_programs_are_told_from_firmware() {
 
     assert_eq!(errors(&program(4, &note("GNU", 1, &[0; 16]))), [Code::StaticLinuxProgram], "ABI tag");
     assert_eq!(errors(&program(4, &note("GNU", 3, &[0; 20]))), [], "a build ID alone");
-    let two = [note("GNU", 3, &[0; 20]), note("Go", 4, b"id")].concat();
+    // Go's linker states four bytes for the name: "Go", and two NULs.
+    let two = [note("GNU", 3, &[0; 20]), note("Go\0", 4, b"id")].concat();
     assert_eq!(errors(&program(4, &two)), [Code::StaticLinuxProgram], "Go, as the second note");
-    assert_eq!(errors(&program(0x6474_e552, b"")), [Code::StaticLinuxProgram], "PT_GNU_RELRO");
-    let gnu = TestElf { os_abi: 3, ..TestElf::new() };
-    assert_eq!(errors(&gnu.bytes()), [Code::StaticLinuxProgram], "OS ABI");
+    for name in [".gopclntab", ".data.rel.ro.gopclntab"] {
+        let go = TestElf::new().with_section(Section::named(name));
+        assert_eq!(errors(&go.bytes()), [Code::StaticLinuxProgram], "{name}");
+    }
     let tagged = TestElf::new().with_section(Section::named(".note.ABI-tag"));
     assert_eq!(errors(&tagged.bytes()), [Code::StaticLinuxProgram]);
 
     let position_independent = TestElf { kind: 3, ..TestElf::new() };
     assert_eq!(errors(&position_independent.bytes()), [], "U-Boot is ET_DYN");
+}
+
+/// lld makes a relro segment for firmware with constructors, and g++ for Linux sets the OS ABI for unique symbols.
+#[test]
+fn what_linkers_do_for_firmware_too_counts_only_beside_loaded_headers() {
+    const RELRO: u32 = 0x6474_e552;
+    let relro = || TestElf::new().with_segment(Segment::of_kind(RELRO, b""));
+    let gnu = || TestElf { os_abi: 3, ..TestElf::new() };
+    assert_eq!(errors(&relro().bytes()), [], "firmware from lld");
+    assert_eq!(errors(&gnu().bytes()), [], "firmware from g++");
+    for elf in [relro(), gnu()] {
+        let mut program = TestElf { loads_headers: true, ..elf };
+        assert_eq!(errors(&program.bytes()), [Code::StaticLinuxProgram]);
+        program.segments[0].paddr += 0x1000;
+        assert_eq!(errors(&program.bytes()), [], "no Linux program is loaded elsewhere than it runs");
+    }
+    let microcontroller = TestElf {
+        loads_headers: true,
+        sections: vec![cortex_m_attributes()],
+        os_abi: 3,
+        ..TestElf::new_32_bit(ARM, 0)
+    };
+    assert_eq!(errors(&microcontroller.bytes()), [], "Cortex-M");
+}
+
+#[test]
+fn a_program_without_any_trace_is_doubted_for_its_loaded_headers() {
+    let doubts = |elf: &TestElf| {
+        let mut report = Report::default();
+        examine(&elf.bytes(), &mut report);
+        assert!(!report.has_errors());
+        report.iter().any(|finding| finding.code == Code::LaidOutForLinux)
+    };
+    assert!(doubts(&TestElf { loads_headers: true, ..TestElf::new() }));
+    assert!(!doubts(&TestElf::new()));
 }
 
 #[test]

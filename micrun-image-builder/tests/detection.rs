@@ -7,7 +7,7 @@ use micrun_image_builder::detect::{guess_board, identify};
 use micrun_image_builder::elf::Elf;
 use micrun_image_spec::board::Boards;
 use micrun_image_spec::firmware::Rtos;
-use support::{ARM, RISCV, Section, TestElf};
+use support::{ARM, RISCV, Section, TestElf, cortex_m_attributes};
 
 /// RTOS and version.
 fn recognised(elf: &TestElf) -> Option<(String, Option<String>)> {
@@ -84,10 +84,7 @@ fn the_board_follows_from_system_core_and_address() {
 
 #[test]
 fn a_microcontroller_is_known_by_attributes_or_vector_table() {
-    let attributes = b"A\x11\0\0\0aeabi\0\x01\x09\0\0\0\x06\x0a\x07M".to_vec();
-    let section =
-        Section { kind: 0x7000_0003, flags: 0, data: attributes, ..Section::named(".ARM.attributes") };
-    let with_attributes = TestElf::new_32_bit(ARM, 0).with_section(section);
+    let with_attributes = TestElf::new_32_bit(ARM, 0).with_section(cortex_m_attributes());
     assert_eq!(board(&with_attributes, None).unwrap(), "qemu_cortex_m3");
 
     let mut with_vectors = TestElf { entry: 0x41, ..TestElf::new_32_bit(ARM, 0).without_sections() };

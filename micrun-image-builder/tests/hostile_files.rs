@@ -11,7 +11,7 @@ use micrun_image_builder::check::{Report, advise, examine};
 use micrun_image_builder::detect::{guess_board, identify};
 use micrun_image_spec::board::Boards;
 use proptest::prelude::*;
-use support::{ARM, Section, Segment, TestElf, errors, note};
+use support::{ARM, Section, Segment, TestElf, cortex_m_attributes, errors, note};
 
 /// Everything that is done with a file before it is packed.
 fn look_at(bytes: &[u8]) {
@@ -71,17 +71,12 @@ fn many_headers_over_the_same_bytes_take_linear_time() {
 /// A file with everything that the reader looks at.
 fn rich_file(is_64_bit: bool) -> Vec<u8> {
     let elf = if is_64_bit { TestElf::new() } else { TestElf::new_32_bit(ARM, 0) };
-    let attributes = Section {
-        flags: 0,
-        data: b"A\x11\0\0\0aeabi\0\x01\x09\0\0\0\x06\x0a\x07M".to_vec(),
-        ..Section::named(".ARM.attributes")
-    };
     elf.with_text("*** Booting Zephyr OS build v3.5.0 ***\0")
         .with_segment(Segment::of_kind(4, &note("GNU", 3, &[0; 20])))
         .with_segment(Segment::of_kind(2, &[0; 64]))
         .with_section(Section::named("initlevel"))
         .with_section(Section { flags: 0, data: vec![0; 300], ..Section::named(".debug_info") })
-        .with_section(attributes)
+        .with_section(cortex_m_attributes())
         .with_symbols(&["main", "CONFIG_X"])
         .bytes()
 }

@@ -98,6 +98,20 @@ fn skopeo_finds_the_tag_in_an_archive() {
     );
 }
 
+#[test]
+fn a_linux_program_without_a_library_is_doubted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, program) = (dir.path().join("a.c"), dir.path().join("a.elf"));
+    fs::write(&source, "void _start(void) { for (;;); }\n").unwrap();
+    tool(
+        "gcc",
+        Command::new("cc").args(["-static", "-nostdlib", "-no-pie", "-o"]).arg(&program).arg(&source),
+    );
+    let archive = dir.path().join("a.tar");
+    let result = pack(&program, &["-o", archive.to_str().unwrap()]);
+    assert!(result["findings"].as_array().unwrap().iter().any(|f| f["code"] == "MIC205"), "{result}");
+}
+
 /// The kinds of file that people have at hand when they mean a firmware.
 fn wrong_files(dir: &Path) -> Vec<(PathBuf, &'static str)> {
     let file = |name: &str, contents: &[u8]| {

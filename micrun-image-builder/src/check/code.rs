@@ -93,11 +93,13 @@ codes! {
     DynamicLinuxProgram = "MIC201" Error allowed: "this is a Linux program, dynamically linked",
         "The file asks for a dynamic linker (PT_INTERP) or for shared libraries (DT_NEEDED). Firmware has neither. A dynamic section alone proves nothing: firmware that relocates itself has one.";
     StaticLinuxProgram = "MIC202" Error allowed: "this is a Linux program, statically linked",
-        "The file carries what only toolchains for Linux programs leave: the note .note.ABI-tag, a note of Go's, the OS ABI number of GNU, or a segment to be made read-only after relocation (PT_GNU_RELRO). A build ID alone proves nothing.";
+        "The file carries what only toolchains for Linux programs leave: the note .note.ABI-tag, or a note or table of Go's. The OS ABI number of GNU and a segment to be made read-only after relocation (PT_GNU_RELRO) count only in a file that loads its own ELF headers, since lld and g++ make both for firmware too. A build ID alone proves nothing. Go for bare metal (TamaGo) carries Go's traces as well; allow it.";
     Relocatable = "MIC203" Error allowed: "this is a relocatable object, not a linked program",
         "An object file (.o) or kernel module (.ko) has no addresses yet.";
     CoreDump = "MIC204" Error allowed: "this is a core dump",
         "A core dump is the memory of a program that crashed.";
+    LaidOutForLinux = "MIC205" Warning always: "this may be a static Linux program",
+        "The ELF headers are part of what is loaded, as in every Linux program; nothing else gives the file away. Programs with a small C library or none look like this. So does firmware that was linked without a linker script; lld leaves the headers out with --nmagic.";
 
     NoLoadableSegment = "MIC301" Error allowed: "there is nothing to load",
         "The file has no PT_LOAD segment with contents. It may hold debug information only (objcopy --only-keep-debug).";

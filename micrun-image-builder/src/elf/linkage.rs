@@ -3,7 +3,7 @@
 use goblin::elf::dynamic::{DT_NEEDED, DT_NULL};
 use goblin::elf::program_header::{PT_INTERP, PT_NOTE};
 
-use super::Elf;
+use super::{Elf, Segment};
 
 /// A program has one to three note segments with a few hundred bytes; more is not looked at.
 const MAX_NOTE_SEGMENTS: usize = 16;
@@ -12,7 +12,7 @@ const MAX_NOTE_BYTES: u64 = 4096;
 /// An ELF note, without its contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Note<'a> {
-    /// Who defined it, without the closing NUL.
+    /// Who defined it, without the closing NULs.
     pub owner: &'a [u8],
     /// `n_type`, whose meaning depends on the owner.
     pub kind: u32,
@@ -31,6 +31,14 @@ impl<'a> Elf<'a> {
             |entry: &[u8]| entry[..word].iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte));
         let tags = self.dynamic_bytes().chunks_exact(2 * word).map(tag);
         tags.take_while(|&tag| tag != DT_NULL).any(|tag| tag == DT_NEEDED)
+    }
+
+    /// True if its program headers are part of what is loaded, at the address at which it runs. The kernel hands them
+    /// to every Linux program; firmware has its vectors or its first instruction there instead.
+    pub fn is_loaded_with_its_headers(&self) -> bool {
+        let holds_headers =
+            |s: &Segment| s.offset <= self.headers_at && self.headers_at - s.offset < s.filesz;
+        self.loads().any(holds_headers) && self.loads().all(|s| s.paddr == s.vaddr)
     }
 
     /// The notes in the note segments.
@@ -57,6 +65,8 @@ impl<'a> Iterator for Notes<'a> {
             .checked_next_multiple_of(4)?
             .checked_add(contents_size.checked_next_multiple_of(4)?)?;
         self.rest = rest.get(end..).unwrap_or_default();
-        Some(Note { owner: owner.strip_suffix(&[0]).unwrap_or(owner), kind })
+        // Go's linker closes its name with two NULs, the others with one.
+        let owner_len = owner.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        Some(Note { owner: &owner[..owner_len], kind })
     }
 }

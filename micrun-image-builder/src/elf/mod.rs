@@ -36,6 +36,8 @@ pub struct Elf<'a> {
     pub segments: Vec<Segment>,
     /// The section headers, as far as the file has them.
     pub sections: SectionTable<'a>,
+    /// `e_phoff`.
+    headers_at: u64,
     context: Ctx,
 }
 
@@ -108,8 +110,17 @@ impl<'a> Elf<'a> {
         let context = Ctx::new(container, Endian::Little);
         let segments = read_segments(bytes, &header, context)?;
         let sections = SectionTable::read(bytes, &header, context);
-        let (file_type, os_abi, entry) = (header.e_type, header.e_ident[header::EI_OSABI], header.e_entry);
-        Ok(Elf { bytes, arch, file_type, os_abi, entry, segments, sections, context })
+        Ok(Elf {
+            bytes,
+            arch,
+            file_type: header.e_type,
+            os_abi: header.e_ident[header::EI_OSABI],
+            entry: header.e_entry,
+            segments,
+            sections,
+            headers_at: header.e_phoff,
+            context,
+        })
     }
 
     /// The file's length.

@@ -44,6 +44,8 @@ pub struct TestElf {
     pub kind: u16,
     pub machine: u16,
     pub entry: u64,
+    /// The first segment begins with the ELF header, as in Linux programs.
+    pub loads_headers: bool,
     pub segments: Vec<Segment>,
     pub sections: Vec<Section>,
 }
@@ -75,6 +77,7 @@ impl TestElf {
             kind: EXEC,
             machine: AARCH64,
             entry: 0x4008_0000,
+            loads_headers: false,
             segments: vec![Segment::load(0x4008_0000, &[0x55; 256])],
             sections: vec![Section::named(".text")],
         }
@@ -139,8 +142,9 @@ impl TestElf {
         let mut out = Writer { bytes: Vec::new(), big_endian: self.big_endian };
         let mut data = Vec::new();
         let mut segments = Writer { bytes: Vec::new(), big_endian: self.big_endian };
-        for segment in &self.segments {
-            self.write_segment(&mut segments, segment, data_at as u64);
+        for (index, segment) in self.segments.iter().enumerate() {
+            let skipped = if self.loads_headers && index == 0 { data_at } else { 0 };
+            self.write_segment(&mut segments, segment, data_at - skipped, skipped);
             data.extend_from_slice(&segment.data);
             data_at += segment.data.len();
         }
@@ -183,13 +187,14 @@ impl TestElf {
         [out.bytes, segments.bytes, data].concat()
     }
 
-    fn write_segment(&self, out: &mut Writer, segment: &Segment, offset: u64) {
-        let wide = self.is_64_bit;
+    fn write_segment(&self, out: &mut Writer, segment: &Segment, offset: usize, before: usize) {
+        let (wide, before) = (self.is_64_bit, before as u64);
+        let (filesz, memsz) = (segment.data.len() as u64 + before, segment.memsz + before);
         out.u32(segment.kind);
         if wide {
             out.u32(segment.flags);
         }
-        for value in [offset, segment.vaddr, segment.paddr, segment.data.len() as u64, segment.memsz] {
+        for value in [offset as u64, segment.vaddr, segment.paddr, filesz, memsz] {
             out.word(value, wide);
         }
         if !wide {
@@ -259,6 +264,12 @@ impl Writer {
     fn word(&mut self, value: u64, wide: bool) {
         self.put(value, if wide { 8 } else { 4 });
     }
+}
+
+/// The build attributes of a Cortex-M program.
+pub fn cortex_m_attributes() -> Section {
+    let data = b"A\x11\0\0\0aeabi\0\x01\x09\0\0\0\x06\x0a\x07M".to_vec();
+    Section { kind: 0x7000_0003, flags: 0, data, ..Section::named(".ARM.attributes") }
 }
 
 /// A note as it stands in a PT_NOTE segment.

@@ -47,7 +47,7 @@ fn perform(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         "Starting a private containerd {} (your machine's own is not touched)",
         release.version
     ));
-    let containerd = Containerd::start(&release, &[product.bin()])?;
+    let containerd = Containerd::start(&release, product.bin())?;
     let images = workspace.kit("images")?;
     for firmware in [U_BOOT_ARM64, OURS_ARM64] {
         let archive = images.join(format!("{}.oci.tar", firmware.tag));

@@ -47,7 +47,7 @@ fn soak(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let archives = [product.pack(&FIRMWARES[0], &images)?, product.pack(&FIRMWARES[1], &images)?];
     let mut nodes = Vec::new();
     for series in ALL {
-        nodes.push(Containerd::start(&Release::of(workspace, series)?, &[product.bin()])?);
+        nodes.push(Containerd::start(&Release::of(workspace, series)?, product.bin())?);
     }
     step(format_args!("{BATCH} containers per round, for {} minutes", arguments.minutes));
     println!("{:>6} {:>10} {:>11} {:>9} {:>5}", "round", "containerd", "containers", "seconds", "left");

@@ -55,7 +55,7 @@ impl Node {
         let mut slot = self.containerd.lock().unwrap_or_else(PoisonError::into_inner);
         let containerd = match slot.take() {
             Some(running) => running,
-            None => Containerd::start(&self.release, &[self.product.bin()])?,
+            None => Containerd::start(&self.release, self.product.bin())?,
         };
         let containerd = slot.insert(containerd);
         let logged = containerd.log_length();

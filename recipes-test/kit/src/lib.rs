@@ -6,7 +6,7 @@
 //! - [`packages`]: which Debian packages a job needs, and how they get here
 //! - [`apt`], [`releases`]: containerd 1.6, 1.7 and 2.x unpacked side by side, never installed
 //! - [`namespace`]: a place of its own for a containerd; whatever runs there dies with it
-//! - [`containerd`]: a private containerd, its `ctr`, and what a test left behind ([`leftovers`])
+//! - [`containerd`]: a private containerd, its [`ctr`], and what a test left behind ([`leftovers`])
 //! - [`events`]: what containerd says happened, exit statuses among it
 //! - [`product`]: builds the shim, the image builder and the test firmware; packs images
 //! - [`firmware`]: the firmware that tests run, and what each one says
@@ -17,6 +17,7 @@
 pub mod apt;
 pub mod console;
 pub mod containerd;
+pub mod ctr;
 pub mod events;
 pub mod firmware;
 pub mod leftovers;

@@ -63,7 +63,7 @@ fn prepare(workspace: &Workspace) -> Result<()> {
 fn measure(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let product = Product::find(workspace, Profile::Release)?;
     let release = Release::of(workspace, ALL[1])?;
-    let containerd = Containerd::start(&release, &[product.bin()])?;
+    let containerd = Containerd::start(&release, product.bin())?;
     let ours = subject::micrun(workspace, &product)?;
     let runc = subject::runc(workspace, &release)?;
     let subjects = [&ours, &runc];

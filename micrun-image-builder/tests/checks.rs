@@ -29,6 +29,7 @@ fn a_file_that_is_no_elf_file_is_named() {
     assert_eq!(errors(&TestElf::new().bytes()[..63]), [Code::HeaderCut]);
     assert_eq!(errors(&spoiled(4, &[3])), [Code::BadHeader], "class");
     assert_eq!(errors(&spoiled(5, &[0])), [Code::BadHeader], "byte order");
+    assert_eq!(errors(&spoiled(5, &[3])), [Code::BadHeader], "byte order");
     assert_eq!(errors(&spoiled(0x10, &[9, 0])), [Code::BadHeader], "type");
     assert_eq!(errors(&spoiled(0x36, &[55, 0])), [Code::BadHeader], "size of a program header");
 }
@@ -160,6 +161,34 @@ fn segments_may_not_lie_on_each_other() {
     assert_eq!(errors(&overlay.bytes()), [Code::RunOverlap]);
     let small = code().with_segment(Segment { memsz: 63, ..data });
     assert_eq!(errors(&small.bytes()), [Code::FileSizeAboveMemorySize]);
+}
+
+#[test]
+fn a_cortex_m_core_begins_at_its_reset_vector() {
+    let with_reset = |reset: u32| {
+        let mut elf = TestElf { entry: 0, ..TestElf::new_32_bit(ARM, 0x800_0000) };
+        elf.segments[0].data[4..8].copy_from_slice(&reset.to_le_bytes());
+        elf.with_section(cortex_m_attributes())
+    };
+    assert_eq!(errors(&with_reset(0x800_0041).bytes()), [], "linked without ENTRY");
+    assert_eq!(errors(&with_reset(0x800_0040).bytes()), [Code::EntryOutside], "no Thumb code");
+    assert_eq!(errors(&with_reset(0x900_0041).bytes()), [Code::EntryOutside], "no code there");
+    let not_cortex_m = with_reset(0x800_0041).without_sections();
+    assert_eq!(errors(&not_cortex_m.bytes()), [Code::EntryOutside]);
+}
+
+#[test]
+fn the_same_segment_twice_harms_nobody() {
+    let twice = |data: &[u8]| {
+        let first = TestElf::new();
+        let again = Segment { data: data.to_vec(), ..first.segments[0].clone() };
+        first.with_segment(again).bytes()
+    };
+    assert_eq!(errors(&twice(&[0x55; 256])), []);
+    let mut report = Report::default();
+    examine(&twice(&[0x55; 256]), &mut report);
+    assert!(report.iter().any(|finding| finding.code == Code::RepeatedSegment));
+    assert_eq!(errors(&twice(&[0x56; 256])), [Code::LoadOverlap, Code::RunOverlap], "other bytes");
 }
 
 #[test]

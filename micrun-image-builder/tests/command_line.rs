@@ -216,6 +216,9 @@ fn nonsense_is_wrong_usage() {
 #[test]
 fn what_is_asked_for_is_checked() {
     let dir = workplace();
+    let shown = stdout(&run(dir.path(), &["boards", "show", "qemu_arm64"]));
+    let narrow = shown.replace("name: qemu_arm64", "name: narrow").replace("0x40000000", "0x50000000");
+    fs::write(dir.path().join("narrow.yaml"), narrow).unwrap();
     let wrong_hash = "org.openeuler.micrun.container.firmware_hash=00";
     for (args, code) in [
         (&["--set", "VCPU=two"][..], "error[MIC701]"),
@@ -226,6 +229,7 @@ fn what_is_asked_for_is_checked() {
         (&["--pedestal", "xen"], "error[MIC601]"),
         (&["--pedestal", "baremetal", "--board", "qemu_arm64"], "error[MIC705]"),
         (&["--board", "qemu_x86"], "error[MIC706]"),
+        (&["--board", "narrow", "--boards-dir", "."], "warning[MIC309]"),
         (&["--set", "Memry=64"], "warning[MIC702]"),
         (&["--annotation", "org.openeuler.micran.container.auto_close=no"], "warning[MIC703]"),
     ] {

@@ -42,7 +42,9 @@ fn real_firmware_is_packed_without_a_warning() {
         assert_eq!(result["image"]["rtos"]["value"], rtos, "{path}");
         assert_eq!(result["image"]["board"]["value"], board, "{path}");
         for finding in result["findings"].as_array().unwrap() {
-            assert_eq!(finding["severity"], "note", "{path}: {finding}");
+            // The x86 build lies where a PC's flash is, which QEMU does not fill from an ELF file.
+            let elsewhere = board == "qemu_x86" && finding["code"] == "MIC309";
+            assert!(finding["severity"] == "note" || elsewhere, "{path}: {finding}");
         }
     }
 }

@@ -104,7 +104,7 @@ codes! {
     NoLoadableSegment = "MIC301" Error allowed: "there is nothing to load",
         "The file has no PT_LOAD segment with contents. It may hold debug information only (objcopy --only-keep-debug).";
     EntryOutside = "MIC302" Error allowed: "the entry point is outside every executable segment",
-        "The machine would begin to run where no code is. QEMU does so without a word and then hangs. The lowest bit of an Arm entry point marks Thumb code and is no part of the address.";
+        "The machine would begin to run where no code is. QEMU does so without a word and then hangs. The lowest bit of an Arm entry point marks Thumb code and is no part of the address. On Cortex-M the entry point may be 0 if the reset vector leads to code.";
     LoadOverlap = "MIC303" Error allowed: "two segments are loaded to the same address",
         "The ranges from paddr to paddr + filesz overlap: the second segment would overwrite a part of the first.";
     RunOverlap = "MIC304" Error allowed: "two segments run at the same address",
@@ -117,6 +117,10 @@ codes! {
         "Normal for firmware: without memory protection nothing is gained by keeping code and data apart.";
     NoSectionHeaders = "MIC308" Note always: "there are no section headers",
         "Nothing needs them to run. But the RTOS is recognised by section names, among other things.";
+    OutsideBoard = "MIC309" Warning always: "a segment lies outside the board's memory",
+        "The board's profile has no memory where the segment is loaded, so the guest will probably not start there.";
+    RepeatedSegment = "MIC310" Note always: "a segment is there twice",
+        "Two segments put the same bytes to the same addresses. Some linkers do so; it harms nobody.";
 
     UnknownRtos = "MIC401" Warning always: "the RTOS was not recognised",
         "The image then carries no annotation container.os, and the runtime knows nothing about the guest's console and shell. Programs without an operating system are not recognised by anything.";

@@ -23,10 +23,9 @@ pub(super) fn check(elf: &Elf<'_>, report: &mut Report) {
         return;
     }
     check_entry(elf, report);
-    let load = |s: &Segment| (s.paddr, s.filesz);
-    check_overlap(elf, load, Code::LoadOverlap, "are loaded to", report);
-    let run = |s: &Segment| (s.vaddr, s.memsz);
-    check_overlap(elf, run, Code::RunOverlap, "run at", report);
+    let mut segments = without_repetitions(elf, report);
+    check_overlap(&mut segments, |s| (s.paddr, s.filesz), Code::LoadOverlap, "are loaded to", report);
+    check_overlap(&mut segments, |s| (s.vaddr, s.memsz), Code::RunOverlap, "run at", report);
     note_permissions(elf, report);
 }
 
@@ -64,15 +63,12 @@ fn address_wraps(elf: &Elf<'_>, segment: &Segment) -> bool {
     wraps(segment.paddr, segment.filesz) || wraps(segment.vaddr, segment.memsz)
 }
 
-/// The entry point is a virtual address. A few kernels state a physical one, which loaders take as well.
+/// The entry point is a virtual address. A few kernels state a physical one, which loaders take as well. Without one,
+/// a Cortex-M core still begins at its reset vector.
 fn check_entry(elf: &Elf<'_>, report: &mut Report) {
-    let entry = elf.entry_address();
-    let inside = |start: u64, size: u64| entry >= start && entry - start < size;
-    let found = elf
-        .loads()
-        .filter(|s| s.is_executable())
-        .any(|s| inside(s.vaddr, s.memsz) || inside(s.paddr, s.filesz));
-    if !found {
+    let reset = elf.reset_vector().filter(|reset| elf.entry == 0 && elf.is_cortex_m() && reset & 1 == 1);
+    if !is_executable(elf, elf.entry_address()) && !reset.is_some_and(|reset| is_executable(elf, reset & !1))
+    {
         report.add(
             Code::EntryOutside,
             Some(Place::Offset(0x18)),
@@ -82,17 +78,55 @@ fn check_entry(elf: &Elf<'_>, report: &mut Report) {
     }
 }
 
+fn is_executable(elf: &Elf<'_>, address: u64) -> bool {
+    let inside = |start: u64, size: u64| address >= start && address - start < size;
+    elf.loads().filter(|s| s.is_executable()).any(|s| inside(s.vaddr, s.memsz) || inside(s.paddr, s.filesz))
+}
+
+/// The segments, without those that put the same bytes to the same addresses once more: they harm nobody.
+fn without_repetitions<'e>(elf: &'e Elf<'_>, report: &mut Report) -> Vec<&'e Segment> {
+    let addresses = |s: &Segment| (s.paddr, s.vaddr, s.filesz, s.memsz);
+    let mut segments: Vec<&Segment> = elf.loads().collect();
+    segments.sort_by_key(|s| addresses(s));
+    // A made-up file may repeat itself endlessly; comparing as many bytes as it has is enough for any real one.
+    let mut to_compare = elf.file_len();
+    let mut same_bytes = |a: &Segment, b: &Segment| {
+        a.offset == b.offset
+            || to_compare.checked_sub(a.filesz).is_some_and(|rest| {
+                to_compare = rest;
+                elf.slice(a.offset, a.filesz) == elf.slice(b.offset, b.filesz)
+            })
+    };
+    let mut repeated = None;
+    segments.dedup_by(|later, earlier| {
+        let same = addresses(later) == addresses(earlier) && same_bytes(later, earlier);
+        if same {
+            repeated = Some((earlier.index, later.index));
+        }
+        same
+    });
+    if let Some((earlier, later)) = repeated {
+        report.add(
+            Code::RepeatedSegment,
+            Some(Place::Segment(later)),
+            format!("segment {later} is the same as segment {earlier}"),
+            "nothing: it is loaded twice",
+        );
+    }
+    segments
+}
+
 /// Reports the first pair of neighbours that overlap: sorting keeps this far from quadratic time.
 fn check_overlap(
-    elf: &Elf<'_>,
+    segments: &mut [&Segment],
     range: impl Fn(&Segment) -> (u64, u64),
     code: Code,
     verb: &str,
     report: &mut Report,
 ) {
-    let mut segments: Vec<&Segment> = elf.loads().filter(|s| range(s).1 > 0).collect();
     segments.sort_by_key(|s| range(s).0);
-    let overlapping = segments.windows(2).find(|pair| {
+    let filled: Vec<_> = segments.iter().filter(|s| range(s).1 > 0).collect();
+    let overlapping = filled.windows(2).find(|pair| {
         let ((low, size), (high, _)) = (range(pair[0]), range(pair[1]));
         high - low < size
     });

@@ -4,7 +4,7 @@
 use micrun_image_spec::board::{BoardProfile, Boards};
 use micrun_image_spec::firmware::{Arch, Rtos};
 
-use crate::elf::Elf;
+use crate::elf::{Elf, Segment};
 
 /// A board and why it was taken.
 #[derive(Debug, Clone)]
@@ -16,19 +16,15 @@ pub struct BoardGuess<'b> {
 }
 
 /// Takes the first usual board for this system and core whose memory holds the firmware; if none does, the first
-/// of them, and the reason says so. None where no board is known for the core.
+/// of them. None where no board is known for the core.
 pub fn guess_board<'b>(elf: &Elf<'_>, rtos: Option<&Rtos>, boards: &'b Boards) -> Option<BoardGuess<'b>> {
     let candidates: Vec<_> = usual_boards(elf, rtos).iter().filter_map(|name| boards.get(name)).collect();
-    let built_for = match rtos {
+    let reason = match rtos {
         Some(rtos) => format!("the usual board for {rtos} on {}", core(elf)),
         None => format!("the usual board for {}", core(elf)),
     };
-    if let Some(&board) = candidates.iter().find(|board| misfit(elf, board).is_none()) {
-        return Some(BoardGuess { board, reason: built_for });
-    }
-    let &board = candidates.first()?;
-    let address = misfit(elf, board).unwrap_or_default();
-    Some(BoardGuess { board, reason: format!("{built_for}, though it has no memory at {address:#x}") })
+    let fitting = candidates.iter().find(|board| segment_outside(elf, board).is_none());
+    fitting.or(candidates.first()).map(|&board| BoardGuess { board, reason })
 }
 
 /// Board names, the most usual first: Zephyr's own names for Zephyr, U-Boot's for everything else.
@@ -51,8 +47,8 @@ fn core(elf: &Elf<'_>) -> &'static str {
     if elf.is_cortex_m() { "Cortex-M" } else { elf.arch.as_str() }
 }
 
-/// The first load address that is not in the board's memory.
-fn misfit(elf: &Elf<'_>, board: &BoardProfile) -> Option<u64> {
+/// The first segment that is not loaded into the board's memory.
+pub fn segment_outside<'e>(elf: &'e Elf<'_>, board: &BoardProfile) -> Option<&'e Segment> {
     let mut loads = elf.loads().filter(|segment| segment.filesz > 0);
-    loads.find(|s| board.memory.region_of(s.paddr, s.filesz).is_none()).map(|s| s.paddr)
+    loads.find(|s| board.memory.region_of(s.paddr, s.filesz).is_none())
 }

@@ -5,7 +5,7 @@ mod evidence;
 mod rtos;
 mod version;
 
-pub use board::{BoardGuess, guess_board};
+pub use board::{BoardGuess, guess_board, segment_outside};
 
 use micrun_image_spec::firmware::Rtos;
 

@@ -36,9 +36,11 @@ impl<'a> Elf<'a> {
     /// True if its program headers are part of what is loaded, at the address at which it runs. The kernel hands them
     /// to every Linux program; firmware has its vectors or its first instruction there instead.
     pub fn is_loaded_with_its_headers(&self) -> bool {
-        let holds_headers =
-            |s: &Segment| s.offset <= self.headers_at && self.headers_at - s.offset < s.filesz;
-        self.loads().any(holds_headers) && self.loads().all(|s| s.paddr == s.vaddr)
+        self.loads().any(|s| self.holds_headers(s)) && self.loads().all(|s| s.paddr == s.vaddr)
+    }
+
+    pub(super) fn holds_headers(&self, segment: &Segment) -> bool {
+        segment.offset <= self.headers_at && self.headers_at - segment.offset < segment.filesz
     }
 
     /// The notes in the note segments.

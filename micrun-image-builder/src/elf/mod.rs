@@ -8,17 +8,19 @@ use std::ops::Range;
 
 use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::header::{self, Header, header32, header64};
-use goblin::elf::program_header::{PF_R, PF_W, PF_X, PT_DYNAMIC, PT_LOAD, ProgramHeader};
+use goblin::elf::program_header::PT_DYNAMIC;
 use micrun_image_spec::firmware::Arch;
 
 mod arm_attributes;
 mod error;
 mod linkage;
 mod sections;
+mod segment;
 
 pub use error::ReadError;
 pub use linkage::Note;
 pub use sections::{Section, SectionTable, Symbol};
+pub use segment::Segment;
 
 /// An ELF file for a supported machine, with its tables.
 #[derive(Debug)]
@@ -39,52 +41,6 @@ pub struct Elf<'a> {
     /// `e_phoff`.
     headers_at: u64,
     context: Ctx,
-}
-
-/// A program header.
-#[derive(Debug, Clone)]
-pub struct Segment {
-    /// Place in the table.
-    pub index: usize,
-    /// `p_type`.
-    pub kind: u32,
-    /// `p_flags`.
-    pub flags: u32,
-    /// Where its bytes begin in the file.
-    pub offset: u64,
-    /// Where it runs.
-    pub vaddr: u64,
-    /// Where it is loaded.
-    pub paddr: u64,
-    /// Bytes in the file.
-    pub filesz: u64,
-    /// Bytes in memory.
-    pub memsz: u64,
-}
-
-impl Segment {
-    /// True for PT_LOAD.
-    pub fn is_load(&self) -> bool {
-        self.kind == PT_LOAD
-    }
-
-    /// True if it may be executed.
-    pub fn is_executable(&self) -> bool {
-        self.flags & PF_X != 0
-    }
-
-    /// True if it may be written and executed: usual in firmware.
-    pub fn is_writable_and_executable(&self) -> bool {
-        self.flags & (PF_W | PF_X) == PF_W | PF_X
-    }
-
-    /// `rwx`, for people.
-    pub fn permissions(&self) -> String {
-        [(PF_R, 'r'), (PF_W, 'w'), (PF_X, 'x')]
-            .map(|(flag, letter)| if self.flags & flag != 0 { letter } else { '-' })
-            .iter()
-            .collect()
-    }
 }
 
 impl<'a> Elf<'a> {
@@ -108,7 +64,7 @@ impl<'a> Elf<'a> {
         }
         let container = if is_64_bit { Container::Big } else { Container::Little };
         let context = Ctx::new(container, Endian::Little);
-        let segments = read_segments(bytes, &header, context)?;
+        let segments = segment::read(bytes, &header, context)?;
         let sections = SectionTable::read(bytes, &header, context);
         Ok(Elf {
             bytes,
@@ -146,7 +102,7 @@ impl<'a> Elf<'a> {
     /// The parts of the file that are loaded, joined where they overlap, in order.
     pub fn loaded_bytes(&self) -> Vec<&'a [u8]> {
         let mut ranges: Vec<Range<usize>> =
-            self.loads().map(|s| self.clamp(s.offset, s.filesz)).filter(|r| !r.is_empty()).collect();
+            self.loads().map(|s| clamp(self.bytes, s.offset, s.filesz)).filter(|r| !r.is_empty()).collect();
         ranges.sort_by_key(|range| range.start);
         let mut joined: Vec<Range<usize>> = Vec::new();
         for range in ranges {
@@ -163,7 +119,7 @@ impl<'a> Elf<'a> {
         let segment = self.loads().find(|s| s.paddr <= paddr && paddr - s.paddr < s.filesz);
         segment.map_or(&[], |s| {
             let skip = paddr - s.paddr;
-            &self.bytes[self.clamp(s.offset.saturating_add(skip), s.filesz - skip)]
+            self.slice(s.offset.saturating_add(skip), s.filesz - skip)
         })
     }
 
@@ -180,25 +136,23 @@ impl<'a> Elf<'a> {
         }
     }
 
-    /// A Cortex-M image begins with the initial stack pointer and the address of the reset handler; the handler
-    /// is the ELF's entry point, with the Thumb bit (Armv7-M ARM, B1.5.3).
+    /// The reset handler of a Cortex-M program, with the Thumb bit. Such a program begins with a vector table: the
+    /// initial stack pointer, then this (Armv7-M ARM, B1.5.3). Only meaningful for Cortex-M.
+    pub fn reset_vector(&self) -> Option<u64> {
+        let lowest =
+            self.loads().filter(|s| s.filesz > 0 && !self.holds_headers(s)).map(|s| s.paddr).min()?;
+        let word = self.bytes_at_paddr(lowest).get(4..8)?;
+        Some(u64::from(u32::from_le_bytes(word.try_into().ok()?)))
+    }
+
+    /// A Cortex-M program's reset handler is usually the ELF's entry point as well.
     fn begins_with_vector_table(&self) -> bool {
-        let lowest = self.loads().filter(|s| s.filesz > 0).map(|s| s.paddr).min();
-        let table = lowest.map_or(&[][..], |paddr| self.bytes_at_paddr(paddr));
-        let reset = table.get(4..8).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
-        self.entry & 1 == 1 && reset.map(u64::from) == Some(self.entry)
+        self.entry & 1 == 1 && self.reset_vector() == Some(self.entry)
     }
 
     /// The file's bytes from an offset on, cut where the file ends.
-    fn slice(&self, offset: u64, len: u64) -> &'a [u8] {
-        &self.bytes[self.clamp(offset, len)]
-    }
-
-    fn clamp(&self, offset: u64, len: u64) -> Range<usize> {
-        let file = self.bytes.len();
-        let start = usize::try_from(offset).unwrap_or(file).min(file);
-        let len = usize::try_from(len).unwrap_or(file).min(file - start);
-        start..start + len
+    pub fn slice(&self, offset: u64, len: u64) -> &'a [u8] {
+        &self.bytes[clamp(self.bytes, offset, len)]
     }
 
     fn first_segment(&self, kind: u32) -> Option<&Segment> {
@@ -227,50 +181,22 @@ fn read_header(bytes: &[u8]) -> Result<Header, ReadError> {
     };
     let size = if is_64_bit { header64::SIZEOF_EHDR } else { header32::SIZEOF_EHDR };
     let header = bytes.get(..size).ok_or(ReadError::HeaderCut { file_len: bytes.len() as u64 })?;
+    if let order @ (0 | 3..) = header[header::EI_DATA] {
+        return Err(ReadError::Header(format!(
+            "its byte order is {order}, not 1 (little-endian) or 2 (big-endian)"
+        )));
+    }
     // Not `Elf::parse_header`, which decodes in the byte order of this machine.
     let header = if is_64_bit {
         header64::Header::parse(header).map(Header::from)
     } else {
         header32::Header::parse(header).map(Header::from)
     };
-    header.map_err(|error| ReadError::Header(error.to_string()))
+    header.map_err(|_| ReadError::Header("it cannot be decoded".to_owned()))
 }
 
 fn is_big_endian(header: &Header) -> bool {
     header.e_ident[header::EI_DATA] == header::ELFDATA2MSB
-}
-
-fn read_segments(bytes: &[u8], header: &Header, context: Ctx) -> Result<Vec<Segment>, ReadError> {
-    let (offset, count) = (header.e_phoff, header.e_phnum);
-    if count == 0 {
-        return Ok(Vec::new());
-    }
-    let entry_size = ProgramHeader::size(context);
-    if usize::from(header.e_phentsize) != entry_size {
-        return Err(ReadError::Header(format!(
-            "its program headers have {} bytes each, not {entry_size}",
-            header.e_phentsize
-        )));
-    }
-    let size = u64::from(count) * entry_size as u64;
-    let outside = || ReadError::ProgramHeadersOutside { offset, size, file_len: bytes.len() as u64 };
-    let table = table(bytes, offset, size).ok_or_else(outside)?;
-    let headers = ProgramHeader::parse(table, 0, usize::from(count), context)
-        .map_err(|e| ReadError::Header(e.to_string()))?;
-    Ok(headers.iter().enumerate().map(|(index, header)| segment(index, header)).collect())
-}
-
-fn segment(index: usize, header: &ProgramHeader) -> Segment {
-    Segment {
-        index,
-        kind: header.p_type,
-        flags: header.p_flags,
-        offset: header.p_offset,
-        vaddr: header.p_vaddr,
-        paddr: header.p_paddr,
-        filesz: header.p_filesz,
-        memsz: header.p_memsz,
-    }
 }
 
 /// A whole table inside the file; None if any part of it is outside.
@@ -278,4 +204,12 @@ fn table(bytes: &[u8], offset: u64, size: u64) -> Option<&[u8]> {
     let start = usize::try_from(offset).ok()?;
     let end = start.checked_add(usize::try_from(size).ok()?)?;
     bytes.get(start..end)
+}
+
+/// A range of the file, cut where the file ends.
+fn clamp(bytes: &[u8], offset: u64, len: u64) -> Range<usize> {
+    let file = bytes.len();
+    let start = usize::try_from(offset).unwrap_or(file).min(file);
+    let len = usize::try_from(len).unwrap_or(file).min(file - start);
+    start..start + len
 }

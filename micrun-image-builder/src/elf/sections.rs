@@ -5,7 +5,7 @@ use goblin::elf::header::Header;
 use goblin::elf::section_header::{SHF_ALLOC, SHN_ABS, SHN_XINDEX, SHT_NOBITS, SHT_SYMTAB, SectionHeader};
 use goblin::elf::sym::Symtab;
 
-use super::{Elf, table};
+use super::{Elf, clamp, table};
 
 /// Bytes of a name that are looked at; every name that means something here is shorter.
 const MAX_NAME: usize = 64;
@@ -89,7 +89,7 @@ fn read<'a>(bytes: &'a [u8], header: &Header, context: Ctx) -> Result<Vec<Sectio
     let (count, names_index) = counts(bytes, header, context)?;
     let headers = parse_table(bytes, header.e_shoff, count, context)?;
     let names_index = usize::try_from(names_index).unwrap_or(usize::MAX);
-    let names = headers.get(names_index).map_or(&[][..], |h| cut(bytes, h.sh_offset, h.sh_size));
+    let names = headers.get(names_index).map_or(&[][..], |h| &bytes[clamp(bytes, h.sh_offset, h.sh_size)]);
     let sections = headers.iter().map(|h| Section {
         name: name_at(names, h.sh_name as u64),
         kind: h.sh_type,
@@ -128,14 +128,8 @@ fn parse_table(bytes: &[u8], offset: u64, count: u64, context: Ctx) -> Result<Ve
     if count == 0 {
         return Err("the section headers have an offset, but there are none".to_owned());
     }
-    SectionHeader::parse_from(headers, 0, count, context).map_err(|e| e.to_string())
-}
-
-/// The bytes of a string table, cut where the file ends.
-fn cut(bytes: &[u8], offset: u64, size: u64) -> &[u8] {
-    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-    let size = usize::try_from(size).unwrap_or(usize::MAX).min(bytes.len() - start);
-    &bytes[start..start + size]
+    SectionHeader::parse_from(headers, 0, count, context)
+        .map_err(|_| "the section headers cannot be decoded".to_owned())
 }
 
 fn name_at(names: &[u8], offset: u64) -> &[u8] {

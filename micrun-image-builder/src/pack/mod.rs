@@ -7,14 +7,15 @@ use micrun_image_spec::digest::Sha256Digest;
 use micrun_image_spec::firmware::{Pedestal, Rtos};
 
 mod choice;
+mod decide;
 mod metadata;
 
 pub use choice::{Choice, Source};
+pub use decide::Decisions;
 pub use metadata::{AnnotationError, UserAnnotation, UserKey, UserKeyError};
 
-use crate::check::{self, Code, Place, Report};
+use crate::check::{self, Code, Report};
 use crate::detect::{self, Identity};
-use crate::elf::Elf;
 use crate::image::{Compression, Contents, Epoch, Image, ImageError, Platform, Reference};
 
 /// What the user asked for. Everything but the firmware has a default.
@@ -46,25 +47,6 @@ pub struct Request<'a> {
     pub boards: &'a Boards,
 }
 
-/// What stands in the image, and why.
-#[derive(Debug)]
-pub struct Decisions {
-    /// The image's name.
-    pub reference: Choice<Reference>,
-    /// The RTOS.
-    pub rtos: Choice<Option<Rtos>>,
-    /// Its version, if the file says it.
-    pub rtos_version: Option<String>,
-    /// The board's name.
-    pub board: Choice<Option<String>>,
-    /// What the guest runs on.
-    pub pedestal: Choice<Pedestal>,
-    /// The node's platform.
-    pub platform: Choice<Platform>,
-    /// The firmware's digest.
-    pub firmware_digest: Sha256Digest,
-}
-
 /// An image that is ready to be written.
 pub struct Packed {
     /// What stands in it.
@@ -89,7 +71,7 @@ pub fn pack(
         None => detect::identify(&elf),
     };
     check::advise(&elf, identity.as_ref(), report);
-    let decisions = decide(&request, &elf, identity, Sha256Digest::of(firmware), report);
+    let decisions = decide::decide(&request, &elf, identity, Sha256Digest::of(firmware), report);
     let metadata = metadata::assemble(&request, &decisions, &elf, report);
     report.allow(&request.allow);
     if report.has_errors() {
@@ -111,115 +93,6 @@ pub fn pack(
 fn given(rtos: Rtos, found: Option<Identity>) -> Identity {
     let version = found.filter(|identity| identity.rtos == rtos).and_then(|identity| identity.version);
     Identity { rtos, version, evidence: String::new() }
-}
-
-fn decide(
-    request: &Request<'_>,
-    elf: &Elf<'_>,
-    identity: Option<Identity>,
-    firmware_digest: Sha256Digest,
-    report: &mut Report,
-) -> Decisions {
-    let reference = match &request.tag {
-        Some(reference) => Choice::given(reference.clone(), "--tag"),
-        None => Choice::assumed(Reference::from_file_stem(request.file_stem), "the file's name", "--tag"),
-    };
-    let (board, profile) = decide_board(request, elf, identity.as_ref().map(|i| &i.rtos), report);
-    let pedestal = decide_pedestal(request, profile, report);
-    let on = pedestal.value;
-    let platform = match &request.platform {
-        Some(platform) => Choice::given(platform.clone(), "--platform"),
-        None if on == Pedestal::Qemu => Choice::assumed(
-            Platform::of_this_machine(),
-            "this machine's, for the qemu pedestal",
-            "--platform",
-        ),
-        None => {
-            let platform = Platform::for_cores(elf.arch, on);
-            Choice::assumed(platform, format!("the usual node for {} on {on}", elf.arch), "--platform")
-        }
-    };
-    let rtos_version = identity.as_ref().and_then(|identity| identity.version.clone());
-    let rtos = match identity {
-        Some(identity) if request.rtos.is_some() => Choice::given(Some(identity.rtos), "--rtos"),
-        Some(identity) => {
-            let source = Source::Found(identity.evidence);
-            Choice { value: Some(identity.rtos), source, option: "--rtos" }
-        }
-        None => Choice::unknown("not recognised", "--rtos"),
-    };
-    Decisions { reference, rtos, rtos_version, board, pedestal, platform, firmware_digest }
-}
-
-/// The board's name for the image, and its profile. A board is guessed for the qemu pedestal only: on the others
-/// the node itself is the board.
-fn decide_board<'a>(
-    request: &Request<'a>,
-    elf: &Elf<'_>,
-    rtos: Option<&Rtos>,
-    report: &mut Report,
-) -> (Choice<Option<String>>, Option<&'a BoardProfile>) {
-    const OPTION: &str = "--board";
-    if let Some(board) = request.board {
-        if board.arch != elf.arch {
-            report.add(
-                Code::ArchitectureNotOnBoard,
-                Some(Place::Option(OPTION.to_owned())),
-                format!("the firmware is for {}, but board {board} has a core of {}", elf.arch, board.arch),
-                "choose another board: micrun-image-builder boards list",
-            );
-        }
-        return (Choice::given(Some(board.name.to_string()), OPTION), Some(board));
-    }
-    if request.pedestal.is_some_and(|pedestal| pedestal != Pedestal::Qemu) {
-        return (Choice::unknown("the node itself", OPTION), None);
-    }
-    match detect::guess_board(elf, rtos, request.boards) {
-        Some(guess) => {
-            let name = guess.board.name.to_string();
-            (Choice::assumed(Some(name), guess.reason, OPTION), Some(guess.board))
-        }
-        None => {
-            report.add(
-                Code::NoBoard,
-                None,
-                format!("no board is known for {}", elf.arch),
-                "name one with --board; a node's own boards are files in its boards.d",
-            );
-            (Choice::unknown("none is known", OPTION), None)
-        }
-    }
-}
-
-fn decide_pedestal(
-    request: &Request<'_>,
-    profile: Option<&BoardProfile>,
-    report: &mut Report,
-) -> Choice<Pedestal> {
-    const OPTION: &str = "--pedestal";
-    let pedestal = match (request.pedestal, profile.and_then(|profile| profile.pedestals.first())) {
-        (Some(pedestal), _) => Choice::given(pedestal, OPTION),
-        (None, Some(&first)) => Choice::assumed(first, "the board's usual one", OPTION),
-        (None, None) => Choice::assumed(Pedestal::Qemu, "it runs on any Linux node", OPTION),
-    };
-    let chosen = pedestal.value;
-    if let Some(board) = profile.filter(|board| !board.pedestals.contains(&chosen)) {
-        report.add(
-            Code::PedestalNotOnBoard,
-            Some(Place::Option(OPTION.to_owned())),
-            format!("board {board} does not run on {chosen}"),
-            "leave --pedestal or --board out, or choose another pair: micrun-image-builder boards show BOARD",
-        );
-    }
-    if chosen.boots_raw_image() {
-        report.add(
-            Code::NeedsBootImage,
-            Some(Place::Option(OPTION.to_owned())),
-            format!("pedestal {chosen} boots a raw image, and this version packs the ELF file alone"),
-            "pack for qemu, baremetal, jailhouse or remoteproc",
-        );
-    }
-    pedestal
 }
 
 /// What describes the image: inside it, and in its manifest.

@@ -1,0 +1,154 @@
+//! Decides what the options leave open: name, RTOS, board, pedestal and platform, each with its reason.
+
+use micrun_image_spec::board::BoardProfile;
+use micrun_image_spec::digest::Sha256Digest;
+use micrun_image_spec::firmware::{Pedestal, Rtos};
+
+use super::{Choice, Request, Source};
+use crate::check::{Code, Place, Report};
+use crate::detect::{self, Identity};
+use crate::elf::Elf;
+use crate::image::{Platform, Reference};
+
+/// What stands in the image, and why.
+#[derive(Debug)]
+pub struct Decisions {
+    /// The image's name.
+    pub reference: Choice<Reference>,
+    /// The RTOS.
+    pub rtos: Choice<Option<Rtos>>,
+    /// Its version, if the file says it.
+    pub rtos_version: Option<String>,
+    /// The board's name.
+    pub board: Choice<Option<String>>,
+    /// What the guest runs on.
+    pub pedestal: Choice<Pedestal>,
+    /// The node's platform.
+    pub platform: Choice<Platform>,
+    /// The firmware's digest.
+    pub firmware_digest: Sha256Digest,
+}
+
+pub(super) fn decide(
+    request: &Request<'_>,
+    elf: &Elf<'_>,
+    identity: Option<Identity>,
+    firmware_digest: Sha256Digest,
+    report: &mut Report,
+) -> Decisions {
+    let reference = match &request.tag {
+        Some(reference) => Choice::given(reference.clone(), "--tag"),
+        None => Choice::assumed(Reference::from_file_stem(request.file_stem), "the file's name", "--tag"),
+    };
+    let (board, profile) = decide_board(request, elf, identity.as_ref().map(|i| &i.rtos), report);
+    if let Some(board) = profile {
+        check_board(elf, board, report);
+    }
+    let pedestal = decide_pedestal(request, profile, report);
+    let on = pedestal.value;
+    let platform = match &request.platform {
+        Some(platform) => Choice::given(platform.clone(), "--platform"),
+        None if on == Pedestal::Qemu => Choice::assumed(
+            Platform::of_this_machine(),
+            "this machine's, for the qemu pedestal",
+            "--platform",
+        ),
+        None => {
+            let platform = Platform::for_cores(elf.arch, on);
+            Choice::assumed(platform, format!("the usual node for {} on {on}", elf.arch), "--platform")
+        }
+    };
+    let rtos_version = identity.as_ref().and_then(|identity| identity.version.clone());
+    let rtos = match identity {
+        Some(identity) if request.rtos.is_some() => Choice::given(Some(identity.rtos), "--rtos"),
+        Some(identity) => {
+            let source = Source::Found(identity.evidence);
+            Choice { value: Some(identity.rtos), source, option: "--rtos" }
+        }
+        None => Choice::unknown("not recognised", "--rtos"),
+    };
+    Decisions { reference, rtos, rtos_version, board, pedestal, platform, firmware_digest }
+}
+
+/// The board's name for the image, and its profile. A board is guessed for the qemu pedestal only: on the others
+/// the node itself is the board.
+fn decide_board<'a>(
+    request: &Request<'a>,
+    elf: &Elf<'_>,
+    rtos: Option<&Rtos>,
+    report: &mut Report,
+) -> (Choice<Option<String>>, Option<&'a BoardProfile>) {
+    const OPTION: &str = "--board";
+    if let Some(board) = request.board {
+        return (Choice::given(Some(board.name.to_string()), OPTION), Some(board));
+    }
+    if request.pedestal.is_some_and(|pedestal| pedestal != Pedestal::Qemu) {
+        return (Choice::unknown("the node itself", OPTION), None);
+    }
+    match detect::guess_board(elf, rtos, request.boards) {
+        Some(guess) => {
+            let name = guess.board.name.to_string();
+            (Choice::assumed(Some(name), guess.reason, OPTION), Some(guess.board))
+        }
+        None => {
+            report.add(
+                Code::NoBoard,
+                None,
+                format!("no board is known for {}", elf.arch),
+                "name one with --board; a node's own boards are files in its boards.d",
+            );
+            (Choice::unknown("none is known", OPTION), None)
+        }
+    }
+}
+
+/// Can that board run this firmware?
+fn check_board(elf: &Elf<'_>, board: &BoardProfile, report: &mut Report) {
+    const REMEDY: &str = "choose another board: micrun-image-builder boards list";
+    if board.arch != elf.arch {
+        report.add(
+            Code::ArchitectureNotOnBoard,
+            Some(Place::Option("--board".to_owned())),
+            format!("the firmware is for {}, but board {board} has a core of {}", elf.arch, board.arch),
+            REMEDY,
+        );
+    } else if let Some(segment) = detect::segment_outside(elf, board) {
+        report.add(
+            Code::OutsideBoard,
+            Some(Place::Segment(segment.index)),
+            format!("board {board} has no memory for {} bytes at {:#x}", segment.filesz, segment.paddr),
+            REMEDY,
+        );
+    }
+}
+
+fn decide_pedestal(
+    request: &Request<'_>,
+    profile: Option<&BoardProfile>,
+    report: &mut Report,
+) -> Choice<Pedestal> {
+    const OPTION: &str = "--pedestal";
+    let pedestal = match (request.pedestal, profile.and_then(|profile| profile.pedestals.first())) {
+        (Some(pedestal), _) => Choice::given(pedestal, OPTION),
+        (None, Some(&first)) => Choice::assumed(first, "the board's usual one", OPTION),
+        (None, None) => Choice::assumed(Pedestal::Qemu, "it runs on any Linux node", OPTION),
+    };
+    let chosen = pedestal.value;
+    if let Some(board) = profile.filter(|board| !board.pedestals.contains(&chosen)) {
+        report.add(
+            Code::PedestalNotOnBoard,
+            Some(Place::Option(OPTION.to_owned())),
+            format!("board {board} does not run on {chosen}"),
+            "leave --pedestal or --board out, or choose another pair: micrun-image-builder boards show BOARD",
+        );
+    }
+    if chosen.boots_raw_image() {
+        report.add(
+            Code::NeedsBootImage,
+            Some(Place::Option(OPTION.to_owned())),
+            format!("pedestal {chosen} boots a raw image, and this version packs the ELF file alone"),
+            "pack for qemu, baremetal, jailhouse or remoteproc",
+        );
+    }
+    pedestal
+}

@@ -1,9 +1,10 @@
 //! What the engine hands over for a container: `config.json`, and a root file system to mount.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use containerd_shim::mount::mount_rootfs;
@@ -20,6 +21,10 @@ use crate::namespace::{on_own_thread, with_private_mounts};
 
 /// Largest config.json that is read, bytes. Engines write some ten kilobytes.
 const MAX_CONFIG_JSON: u64 = 16 * 1024 * 1024;
+
+/// Largest firmware that is copied, bytes. The copy lies in /run, which is memory that the whole node shares;
+/// firmware for the largest of today's boards is a tenth of this.
+const MAX_FIRMWARE: u64 = 256 * 1024 * 1024;
 
 /// The annotation in which CRI names the pod of a container.
 const SANDBOX_ID: &str = "io.kubernetes.cri.sandbox-id";
@@ -62,6 +67,14 @@ pub enum BundleError {
     NotAFile {
         /// The file, in the image.
         path: String,
+    },
+    /// The firmware is too large to be one.
+    #[error("{path} in the image has {size} bytes, and {MAX_FIRMWARE} are the most that is run; strip it")]
+    TooLarge {
+        /// The firmware, in the image.
+        path: String,
+        /// Its size, bytes.
+        size: u64,
     },
     /// client.conf cannot be used.
     #[error("{CLIENT_CONF_PATH} in the image: {0}; correct it and pack the image again")]
@@ -207,25 +220,28 @@ impl Rootfs {
         Ok(Rootfs { root })
     }
 
-    /// Opens a plain file. Not one that could block (a FIFO) or do things when it is opened (a device).
-    fn file(&self, path: &str, remedy: &'static str) -> Result<File, BundleError> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    /// Opens a plain file. Its kind is looked at before it is opened: opening a device can do things.
+    fn file(&self, path: &str, remedy: &'static str) -> Result<(File, u64), BundleError> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let fd = match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve) {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let node = match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve) {
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {
                 return Err(BundleError::Missing { path: path.to_owned(), remedy });
             }
             other => other.map_err(failed(format!("opening {path} in the image")))?,
         };
-        let stat = rustix::fs::fstat(&fd).map_err(failed(format!("reading {path} in the image")))?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(File::from(fd)),
-            _ => Err(BundleError::NotAFile { path: path.to_owned() }),
+        let stat = rustix::fs::fstat(&node).map_err(failed(format!("reading {path} in the image")))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(BundleError::NotAFile { path: path.to_owned() });
         }
+        // A magic link: this very file, whatever the path leads to by now.
+        let file = File::open(format!("/proc/self/fd/{}", node.as_raw_fd()))
+            .map_err(failed(format!("opening {path} in the image")))?;
+        Ok((file, u64::try_from(stat.st_size).unwrap_or(u64::MAX)))
     }
 
     fn client_conf(&self) -> Result<ClientConf, BundleError> {
-        let file = self.file(
+        let (file, _) = self.file(
             CLIENT_CONF_PATH,
             "it is not a MicRun image: pack the firmware with micrun-image-builder",
         )?;
@@ -239,13 +255,17 @@ impl Rootfs {
 
     fn copy_firmware(&self, settings: &Settings, to: &Path) -> Result<(), BundleError> {
         let path: &RootfsPath = &settings.firmware_path;
-        let file = self.file(path.as_str(), "correct container.firmware_path or pack the image again")?;
+        let (file, size) =
+            self.file(path.as_str(), "correct container.firmware_path or pack the image again")?;
+        if size > MAX_FIRMWARE {
+            return Err(BundleError::TooLarge { path: path.to_string(), size });
+        }
         let doing = || failed::<io::Error>(format!("copying {path} to {}", to.display()));
         let mut copy = File::create_new(to).map_err(doing())?;
-        let mut reader = HashingReader::new(file);
+        let mut reader = HashingReader::new(file.take(size));
         io::copy(&mut reader, &mut copy).map_err(doing())?;
         // Its folder is closed to others; the guest's own user reads it through a mount.
-        rustix::fs::fchmod(&copy, Mode::from_raw_mode(0o444)).map_err(doing_errno(path))?;
+        copy.set_permissions(Permissions::from_mode(0o444)).map_err(doing())?;
         let (_, found) = reader.finish();
         match settings.firmware_hash {
             Some(expected) if expected != found => {
@@ -254,8 +274,4 @@ impl Rootfs {
             _ => Ok(()),
         }
     }
-}
-
-fn doing_errno(path: &RootfsPath) -> impl FnOnce(rustix::io::Errno) -> BundleError {
-    failed(format!("setting the mode of the copy of {path}"))
 }

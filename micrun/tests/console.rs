@@ -10,7 +10,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use containerd_shim_protos::api::CreateTaskRequest;
+use containerd_shim_protos::api::{CloseIORequest, CreateTaskRequest};
+use containerd_shim_protos::ttrpc::context;
 use micrun::pedestal::ExitCause;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use support::echo::{Echo, Script};
@@ -165,4 +166,57 @@ async fn a_reader_that_is_gone_holds_no_delete_up() {
     let begin = Instant::now();
     shim.task.delete(soon(), &support::delete("a")).await.unwrap();
     assert!(begin.elapsed() < Duration::from_secs(2), "nothing to wait for");
+}
+
+/// More input than the shim holds, then its end: all of it reaches the guest, however slow that is.
+#[tokio::test]
+async fn closing_the_input_loses_nothing_of_it() {
+    const SIZE: usize = 300_000;
+    let shim = Shim::start(Echo::default()).await;
+    let mut client = Client::new(shim.dir.path());
+    run(&shim, &client, false).await;
+    client.expect("echo ready").await;
+    let mut sent = 0;
+    let mut echoed = 0;
+    let deadline = Instant::now() + SOON;
+    while echoed < SIZE {
+        assert!(Instant::now() < deadline, "{echoed} of {sent} bytes came back");
+        if sent < SIZE {
+            sent += std::io::Write::write(&mut client.stdin, &[b'x'; 4096]).unwrap_or(0);
+            if sent >= SIZE {
+                let close = CloseIORequest { id: "a".into(), stdin: true, ..Default::default() };
+                shim.task.close_io(soon(), &close).await.unwrap();
+            }
+        }
+        echoed += client.read_some().matches('x').count();
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A Delete whose deadline passes is carried out all the same, and the id is free afterwards.
+#[tokio::test]
+async fn a_delete_that_nobody_waits_for_is_finished() {
+    let shim = Shim::start(Echo::default()).await;
+    let mut client = Client::new(shim.dir.path());
+    run(&shim, &client, false).await;
+    client.expect("echo ready").await;
+    // A live reader that does not read: the end of the output is waited for, 2 s at most.
+    let mut typed = 0;
+    let deadline = Instant::now() + SOON;
+    while typed < 200_000 {
+        assert!(Instant::now() < deadline);
+        match std::io::Write::write(&mut client.stdin, &[b'x'; 4096]) {
+            Ok(length) => typed += length,
+            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+        }
+    }
+    shim.task.kill(soon(), &support::kill("a", 9)).await.unwrap();
+    shim.task.wait(soon(), &support::wait("a")).await.unwrap();
+    let impatient = context::with_duration(Duration::from_millis(100));
+    assert!(shim.task.delete(impatient, &support::delete("a")).await.is_err());
+    while shim.state("a").await.is_ok() {
+        assert!(Instant::now() < deadline, "the id is never free again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    shim.create("a", &shim.bundle("a")).await.unwrap();
 }

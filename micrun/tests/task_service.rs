@@ -12,8 +12,9 @@ use containerd_shim_protos::api::{
 };
 use containerd_shim_protos::events::task::{TaskCreate, TaskExit};
 use containerd_shim_protos::protobuf::Message;
-use containerd_shim_protos::ttrpc::{Code, Request};
+use containerd_shim_protos::ttrpc::{Code, Request, context};
 use micrun::pedestal::{Capabilities, ExitCause};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use support::echo::{Echo, Script};
 use support::{SOON, Shim, create_request, is_empty, kill, refusal, soon, start};
 
@@ -119,6 +120,48 @@ async fn two_creates_at_once_make_one_container() {
     let (first, second) = tokio::join!(shim.create("a", &bundle), shim.create("a", &bundle));
     assert_eq!([first.is_ok(), second.is_ok()].iter().filter(|ok| **ok).count(), 1);
     assert_eq!(shim.state("a").await.unwrap().status, Status::CREATED.into());
+}
+
+#[tokio::test]
+async fn a_delete_during_create_waits_for_it() {
+    let slow = Script { create_takes: Duration::from_millis(200), ..Script::default() };
+    let echo = Echo::with(slow);
+    let shim = Shim::start(echo.clone()).await;
+    let (bundle, delete) = (shim.bundle("a"), support::delete("a"));
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        shim.task.delete(soon(), &delete).await
+    };
+    let (created, deleted) = tokio::join!(shim.create("a", &bundle), late);
+    created.unwrap();
+    deleted.unwrap();
+    assert!(echo.daemon.guests().is_empty() && is_empty(&shim.dir.path().join("state")));
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_during_a_create_that_fails_leaves_no_shim() {
+    let script = Script { create_takes: Duration::from_millis(200), fail_create: true, ..Script::default() };
+    let shim = Shim::start(Echo::with(script)).await;
+    let bundle = shim.bundle("a");
+    let request = CreateTaskRequest { bundle: bundle.text(), ..create_request("a") };
+    let hung_up = shim.task.create(context::with_duration(Duration::from_millis(50)), &request).await;
+    assert!(hung_up.is_err());
+    shim.task.shutdown(soon(), &support::shutdown("a")).await.unwrap();
+    tokio::time::timeout(SOON, shim.shared.idle()).await.unwrap();
+    let (code, _) = refusal(shim.create("b", &shim.bundle("b")).await);
+    assert_eq!(code, Code::UNAVAILABLE, "a shim on its way out takes no container");
+}
+
+#[tokio::test]
+async fn a_shim_that_nobody_asks_for_a_container_may_end() {
+    let shim = Shim::start(Echo::default()).await;
+    shim.shared.end_if_unused();
+    tokio::time::timeout(SOON, shim.shared.idle()).await.unwrap();
+
+    let shim = Shim::start(Echo::default()).await;
+    shim.run("a").await;
+    shim.shared.end_if_unused();
+    assert!(tokio::time::timeout(Duration::from_millis(50), shim.shared.idle()).await.is_err());
 }
 
 #[tokio::test]
@@ -316,10 +359,27 @@ async fn links_of_the_image_stay_in_the_image_and_special_files_are_refused() {
     let (_, text) = refusal(shim.create("a", &bundle).await);
     assert!(text.contains("the image has no /firmware.elf"), "the image's /etc is meant: {text}");
 
-    fs::remove_file(&firmware).unwrap();
-    fs::create_dir(&firmware).unwrap();
-    let (_, text) = refusal(shim.create("a", &bundle).await);
-    assert!(text.contains("not a plain file"), "{text}");
+    for special in [FileType::Directory, FileType::Fifo, FileType::Socket] {
+        fs::remove_file(&firmware).or_else(|_| fs::remove_dir(&firmware)).unwrap();
+        match special {
+            FileType::Directory => fs::create_dir(&firmware).unwrap(),
+            _ => mknodat(CWD, &firmware, special, Mode::RUSR, 0).unwrap(),
+        }
+        let (_, text) = refusal(shim.create("a", &bundle).await);
+        assert!(text.contains("not a plain file"), "{special:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_firmware_that_would_fill_the_nodes_memory_is_refused() {
+    let shim = Shim::start(Echo::default()).await;
+    let bundle = shim.bundle("a");
+    let firmware = fs::File::create(bundle.rootfs().join("firmware.elf")).unwrap();
+    firmware.set_len(3 << 30).unwrap();
+    let (code, text) = refusal(shim.create("a", &bundle).await);
+    assert_eq!(code, Code::INVALID_ARGUMENT);
+    assert!(text.contains("3221225472 bytes"), "{text}");
+    assert!(is_empty(&shim.dir.path().join("state")));
 }
 
 #[tokio::test]
@@ -357,7 +417,10 @@ async fn a_failure_half_way_is_undone() {
 async fn a_stream_that_is_not_there_is_refused_and_the_guest_undone() {
     let echo = Echo::default();
     let shim = Shim::start(echo.clone()).await;
-    for stdout in ["/nowhere/fifo", "binary:///usr/bin/logger", "relative"] {
+    let fifo = shim.dir.path().join("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let log_on_a_fifo = format!("file://{}", fifo.display());
+    for stdout in ["/nowhere/fifo", "binary:///usr/bin/logger", "relative", &log_on_a_fifo] {
         let request = CreateTaskRequest {
             bundle: shim.bundle("a").text(),
             stdout: stdout.to_owned(),
@@ -373,10 +436,10 @@ async fn a_stream_that_is_not_there_is_refused_and_the_guest_undone() {
 #[tokio::test]
 async fn output_goes_to_a_file_and_is_complete_at_the_exit() {
     let shim = Shim::start(dying(ExitCause::PoweredOff)).await;
-    let log = shim.dir.path().join("log.txt");
+    let log = shim.dir.path().join("a folder/log.txt");
     let request = CreateTaskRequest {
         bundle: shim.bundle("a").text(),
-        stdout: format!("file://{}", log.display()),
+        stdout: format!("file://{}", log.display()).replace(' ', "%20"),
         ..create_request("a")
     };
     shim.task.create(soon(), &request).await.unwrap();

@@ -70,6 +70,7 @@ impl Hub {
             stdout: Output::open("stdout", &stdio.stdout)?,
             _stderr: Output::open("stderr", &stdio.stderr)?,
             pending: Vec::new(),
+            closing: false,
             terminal: stdio.terminal,
             interrupts,
         };
@@ -122,6 +123,8 @@ struct Worker {
     _stderr: Output,
     /// Input that the guest has not taken yet.
     pending: Vec<u8>,
+    /// No input comes after what is in the FIFO.
+    closing: bool,
     terminal: bool,
     interrupts: mpsc::UnboundedSender<()>,
 }
@@ -130,6 +133,7 @@ impl Worker {
     async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Control>) {
         let mut buffer = vec![0; 8 * 1024];
         loop {
+            let has_rest = self.has_rest();
             let (reader, writer) = match &mut self.guest {
                 Some((reader, writer)) => (Some(reader), Some(writer)),
                 None => (None, None),
@@ -138,7 +142,7 @@ impl Worker {
                 biased;
                 command = commands.recv() => match command {
                     Some(Control::Attach(console)) => self.guest = Some(split(console)),
-                    Some(Control::CloseStdin) => self.close_stdin(),
+                    Some(Control::CloseStdin) => self.closing = true,
                     Some(Control::Drain(done)) => return self.finish(&mut buffer, done).await,
                     None => return,
                 },
@@ -151,12 +155,13 @@ impl Worker {
                     None => self.guest = None,
                 },
                 () = self.stdout.wait_writable() => self.stdout.flush(),
+                () = std::future::ready(()), if has_rest => self.read_stdin(),
                 () = readable(self.stdin.as_ref()), if self.pending.len() < INPUT_LIMIT => self.read_stdin(),
             }
         }
     }
 
-    /// Takes what is in the FIFO. False when there is nothing more.
+    /// Takes what is in the FIFO. Input that was closed ends when the FIFO is empty.
     fn read_stdin(&mut self) {
         let mut buffer = [0; 4096];
         match self.stdin.as_ref().map(|pipe| pipe.try_read(&mut buffer)) {
@@ -168,20 +173,15 @@ impl Worker {
                     let _ = self.interrupts.send(());
                 }
             }
-            Some(Err(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            // No end of file comes from a FIFO that is open for writing here, so this is an error.
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::WouldBlock && !self.closing => {}
+            // Empty; or an error, since no end of file comes from a FIFO that is open for writing here.
             _ => self.stdin = None,
         }
     }
 
-    /// Input ends, but not before what was written until now.
-    fn close_stdin(&mut self) {
-        let mut before = usize::MAX;
-        while self.stdin.is_some() && self.pending.len() != before && self.pending.len() < INPUT_LIMIT {
-            before = self.pending.len();
-            self.read_stdin();
-        }
-        self.stdin = None;
+    /// Whether there is more to read without waiting for it: the rest of input that was closed.
+    fn has_rest(&self) -> bool {
+        self.closing && self.stdin.is_some() && self.pending.len() < INPUT_LIMIT
     }
 
     async fn finish(mut self, buffer: &mut [u8], drained: oneshot::Sender<()>) {

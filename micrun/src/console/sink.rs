@@ -1,9 +1,15 @@
 //! Where a guest's output goes, by the name that the engine gives it.
 
-use std::fs::{File, OpenOptions};
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
+use rustix::fs::OFlags;
 use tokio::net::unix::pipe;
 
 use super::ring::Ring;
@@ -64,9 +70,7 @@ impl Output {
                 let pipe = pipe::OpenOptions::new().read_write(true).open_sender(path).map_err(failed)?;
                 Target::Fifo { pipe, path: path.to_owned() }
             }
-            Name::File(path) => {
-                Target::File(OpenOptions::new().append(true).create(true).open(path).map_err(failed)?)
-            }
+            Name::File(path) => Target::File(open_log(&path).map_err(failed)?),
             Name::Unknown => return Err(StreamError::Unsupported { stream, name: name.to_owned() }),
         };
         Ok(Output { target, ring: Ring::new(RING_CAPACITY) })
@@ -101,11 +105,18 @@ impl Output {
                 Ok(count) => self.ring.consume(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    tracing::warn!(%error, "output of the container is lost from here on");
-                    self.target = Target::Null;
-                }
+                Err(error) => self.give_up(&error),
             }
+        }
+    }
+
+    /// The reader is gone for good, or a disk is full: what waits for it is lost. A file may have room again
+    /// later.
+    fn give_up(&mut self, error: &io::Error) {
+        tracing::warn!(%error, "output of the container is lost");
+        self.ring = Ring::new(RING_CAPACITY);
+        if !matches!(self.target, Target::File(_)) {
+            self.target = Target::Null;
         }
     }
 
@@ -135,6 +146,18 @@ impl Output {
     }
 }
 
+/// Opens a log as containerd's own shim does: made with its folder where it is missing, readable for all.
+/// Anything but a plain file is refused, and never waited for.
+fn open_log(path: &Path) -> io::Result<File> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a plain file")) }
+}
+
 /// Opens the stdin of a container, where it has one. Reading and writing, so that clients may come and go
 /// without an end of file.
 ///
@@ -159,7 +182,7 @@ pub fn open_stdin(name: &str) -> Result<Option<pipe::Receiver>, StreamError> {
 enum Name<'a> {
     None,
     Fifo(&'a Path),
-    File(&'a Path),
+    File(PathBuf),
     Unknown,
 }
 
@@ -170,10 +193,12 @@ impl Name<'_> {
             None if name.is_empty() => Name::None,
             None => absolute(name).map_or(Name::Unknown, Name::Fifo),
             Some(("fifo", path)) => absolute(path).map_or(Name::Unknown, Name::Fifo),
-            // containerd's own form has no query; what follows a `?` is not part of the path.
+            // A URI: percent-encoded, and what follows a `?` is not part of the path.
             Some(("file", path)) => {
                 let path = path.split('?').next().unwrap_or(path);
-                absolute(path).map_or(Name::Unknown, Name::File)
+                let path: Cow<'_, [u8]> = percent_decode_str(path).into();
+                let path = PathBuf::from(OsStr::from_bytes(&path));
+                if path.is_absolute() { Name::File(path) } else { Name::Unknown }
             }
             Some(_) => Name::Unknown,
         }
@@ -191,7 +216,8 @@ mod tests {
             ("", Name::None),
             ("/run/containerd/fifo/1/x-stdout", fifo("/run/containerd/fifo/1/x-stdout")),
             ("fifo:///run/x", fifo("/run/x")),
-            ("file:///var/log/x.log", Name::File(Path::new("/var/log/x.log"))),
+            ("file:///var/log/x.log", Name::File("/var/log/x.log".into())),
+            ("file:///var/log/a%20b.log", Name::File("/var/log/a b.log".into())),
             ("binary:///usr/bin/logger?id=1", Name::Unknown),
             ("relative", Name::Unknown),
             ("file://relative", Name::Unknown),

@@ -116,17 +116,30 @@ impl Owner {
             return Err(ContainerError::Unsupported("this guest's pedestal cannot pause it"));
         }
         self.guest.pause().await?;
-        self.set(Status::Paused);
-        self.publish(TaskEvent::Paused);
+        self.set_paused();
         Ok(())
     }
 
     async fn resume(&mut self) -> Result<(), ContainerError> {
         self.status().check(Operation::Resume)?;
         self.guest.resume().await?;
-        self.set(Status::Running);
-        self.publish(TaskEvent::Resumed);
+        self.set_resumed();
         Ok(())
+    }
+
+    /// By request or, where an answer came too late, by the pedestal's word.
+    fn set_paused(&mut self) {
+        if self.status() == Status::Running {
+            self.set(Status::Paused);
+            self.publish(TaskEvent::Paused);
+        }
+    }
+
+    fn set_resumed(&mut self) {
+        if self.status() == Status::Paused {
+            self.set(Status::Running);
+            self.publish(TaskEvent::Resumed);
+        }
     }
 
     fn usage(&self) -> Result<Usage, ContainerError> {
@@ -193,6 +206,8 @@ impl Owner {
     async fn on_event(&mut self, event: Event) {
         match event {
             Event::Exited(cause) => self.finish(cause).await,
+            Event::Paused => self.set_paused(),
+            Event::Resumed => self.set_resumed(),
             Event::ConsoleLost(why) => {
                 tracing::warn!(container = %self.info.key, why, "the console of the guest is lost");
             }

@@ -198,6 +198,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub enum Event {
     /// The guest is gone.
     Exited(ExitCause),
+    /// The guest's clock stands still.
+    Paused,
+    /// And goes on.
+    Resumed,
     /// The console broke; the guest may still run.
     ConsoleLost(String),
     /// The console is there again.

@@ -10,7 +10,7 @@ use containerd_shim::protos::protobuf::{Message, MessageField};
 use containerd_shim::{Flags, api::DeleteResponse, socket_address};
 use rustix::mount::{UnmountFlags, unmount};
 
-use super::address::path_of;
+use super::address::{lock_sockets, path_of};
 use super::reply::timestamp;
 use super::{ActionError, key};
 use crate::pedestal;
@@ -69,6 +69,7 @@ async fn free(entry: &Entry) -> Result<(), ActionError> {
 }
 
 fn remove_dead_socket(socket: &Path) {
+    let _others_wait = lock_sockets(socket);
     if UnixStream::connect(socket).is_err() {
         // Gone already is as good.
         let _ = fs::remove_file(socket);

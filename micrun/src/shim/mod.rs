@@ -2,6 +2,7 @@
 //!
 //! - [`start`], [`delete`], [`info`]: the actions of the command line, each a process of its own.
 //! - [`serve`]: the process that stays.
+//! - [`shared`]: the containers of a shim, and when it may end.
 //! - [`task`]: the Task service; `reply` turns domain errors into status codes, `stats` numbers into metrics.
 //! - [`publisher`]: events back to containerd.
 //! - `address`: where a shim serves.
@@ -20,6 +21,7 @@ mod log;
 pub mod publisher;
 mod reply;
 mod serve;
+pub mod shared;
 mod start;
 mod stats;
 pub mod task;

@@ -14,7 +14,8 @@ use containerd_shim::protos::ttrpc;
 use tokio::time::timeout;
 
 use super::publisher::Publisher;
-use super::task::{Service, Shared};
+use super::shared::Shared;
+use super::task::Service;
 use super::{ActionError, EVENTS_ADDRESS, key, log};
 use crate::container::create::Context;
 use crate::container::events::Events;
@@ -25,6 +26,9 @@ use crate::store::{self, Store};
 /// How long the last events may take to reach containerd before the process ends without it.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
 
+/// How long a shim waits for its first container. containerd asks right after `start`.
+const FIRST_CREATE: Duration = Duration::from_secs(120);
+
 /// The Task service's name up to containerd 1.7, and since 2.0. The messages are the same.
 const TASK_V2: &str = "containerd.task.v2.Task";
 const TASK_V3: &str = "containerd.task.v3.Task";
@@ -34,9 +38,8 @@ pub fn serve(flags: &Flags) -> Result<(), ActionError> {
     let key = key(flags)?;
     let bundle = PathBuf::from(&flags.bundle);
     log::init(&bundle.join("log"), flags.debug);
+    own_oom_score();
     let served = run(flags, key.namespace);
-    // The socket is ours alone: `start` made it for this process.
-    let _ = fs::remove_file(&flags.socket);
     if let Err(error) = &served {
         tracing::error!(%error, "the shim ends");
     }
@@ -62,13 +65,32 @@ fn run(flags: &Flags, namespace: Id) -> Result<(), ActionError> {
         let shared = Shared::new(context, namespace, format!("unix://{}", flags.socket));
         let server =
             Server::start(listener, Arc::clone(&shared)).await.map_err(ActionError::when("serving"))?;
+        tokio::spawn(end_if_forgotten(Arc::clone(&shared)));
         shared.idle().await;
+        // First of all: from here on a `start` for the same pod makes a shim of its own.
+        let _ = fs::remove_file(&flags.socket);
         server.stop().await;
         if timeout(LAST_EVENTS, events.flush()).await.is_err() {
             tracing::warn!("containerd did not take the last events");
         }
         Ok(())
     })
+}
+
+/// Ends a shim whose containerd died between `start` and the first Create.
+async fn end_if_forgotten(shared: Arc<Shared>) {
+    tokio::time::sleep(FIRST_CREATE).await;
+    shared.end_if_unused();
+}
+
+/// A shim is easier to replace than the containerd that it may be spared with: one more than that has.
+fn own_oom_score() {
+    let file = "/proc/self/oom_score_adj";
+    let score = fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    if let Some(score) = score {
+        // Only lowering it can be refused.
+        let _ = fs::write(file, (score + 1).min(1000).to_string());
+    }
 }
 
 /// Leaves containerd's session. The listening socket is what `start` left as stdin.
@@ -100,6 +122,7 @@ impl Server {
         listener.set_nonblocking(true).map_err(others)?;
         let listener = ttrpc::r#async::transport::Listener::try_from(listener).map_err(others)?;
         let mut services = create_task(Arc::new(Service::new(Arc::clone(&shared))));
+        // A second table of the same handlers: the crate knows one name only.
         let renamed = create_task(Arc::new(Service::new(shared))).remove(TASK_V3);
         services.extend(renamed.map(|service| (TASK_V2.to_owned(), service)));
         let mut server = ttrpc::r#async::Server::new().add_listener(listener).register_service(services);

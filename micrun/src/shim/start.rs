@@ -13,9 +13,10 @@ use std::process::{Command, Stdio};
 use containerd_shim::bootstrap::{BootstrapParams, BootstrapResult};
 use containerd_shim::protos::protobuf::Message;
 use containerd_shim::{Flags, socket_address};
+use rustix::fs::Mode;
 use serde_json::json;
 
-use super::address::{path_of, write_address};
+use super::address::{lock_sockets, path_of, write_address};
 use super::{ACTION_SERVE, ActionError, EVENTS_ADDRESS, key};
 use crate::bundle::Bundle;
 use crate::sys;
@@ -35,34 +36,39 @@ pub fn start(flags: &Flags) -> Result<Vec<u8>, ActionError> {
     let bundle = Bundle::open(dir).map_err(ActionError::when(format!("container {}", key.id)))?;
     let pod = bundle.pod(&key.id).map_err(ActionError::when(format!("container {}", key.id)))?;
     let address = socket_address(&flags.address, &flags.namespace, pod.as_str());
+    // Before there is a server: a full disk leaves none behind.
+    write_address(&bundle.path, &address)?;
     let socket = path_of(&address);
+    let _others_wait = lock_sockets(&socket).map_err(ActionError::when(making(&socket)))?;
     if let Some(listener) = listen(&socket)?
         && let Err(error) = spawn_server(flags, &caller, &bundle.path, &socket, listener)
     {
         let _ = fs::remove_file(&socket);
         return Err(error);
     }
-    write_address(&bundle.path, &address)?;
     caller.reply(&address)
 }
 
-/// A socket to serve on; none where a live shim serves there already.
+fn making(socket: &Path) -> String {
+    format!("making the socket {}", socket.display())
+}
+
+/// A socket to serve on, for root alone; none where a live shim serves there already.
 fn listen(socket: &Path) -> Result<Option<UnixListener>, ActionError> {
-    let doing = || format!("making the socket {}", socket.display());
-    if let Some(dir) = socket.parent() {
-        fs::create_dir_all(dir).map_err(ActionError::when(doing()))?;
-    }
     if UnixStream::connect(socket).is_ok() {
         return Ok(None);
     }
     // What a shim that was killed left behind.
     match fs::remove_file(socket) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(ActionError::new(doing(), error));
+            return Err(ActionError::new(making(socket), error));
         }
         _ => {}
     }
-    UnixListener::bind(socket).map(Some).map_err(ActionError::when(doing()))
+    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(socket);
+    rustix::process::umask(before);
+    listener.map(Some).map_err(ActionError::when(making(socket)))
 }
 
 fn spawn_server(

@@ -1,8 +1,6 @@
 //! The Task service: each call finds its container, passes the request on and answers.
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use containerd_shim::protos::api::{
@@ -16,102 +14,12 @@ use containerd_shim::protos::protobuf::MessageField;
 use containerd_shim::protos::shim_async::Task;
 use containerd_shim::protos::ttrpc::r#async::TtrpcContext;
 use containerd_shim::protos::ttrpc::{self, Code};
-use tokio::sync::Notify;
 
-use super::address::write_address;
-use super::reply::{create_failed, error, request_failed, timestamp};
+use super::reply::{error, request_failed, timestamp};
+use super::shared::Shared;
 use super::stats;
-use crate::bundle::Mount;
-use crate::console::Stdio;
-use crate::container::create::{Context, CreateRequest};
 use crate::container::state::{Snapshot, Status};
 use crate::container::{Container, ContainerError};
-use crate::id::{Id, Key};
-
-/// What all calls to a shim share.
-pub struct Shared {
-    context: Context,
-    namespace: Id,
-    /// Where this shim serves, as engines write it.
-    address: String,
-    containers: Mutex<HashMap<Id, Slot>>,
-    shutdown: Notify,
-}
-
-enum Slot {
-    /// Create is under way; the id is taken.
-    Reserved,
-    Ready(Container),
-}
-
-impl Shared {
-    /// A shim without containers.
-    pub fn new(context: Context, namespace: Id, address: String) -> Arc<Shared> {
-        let containers = Mutex::new(HashMap::new());
-        Arc::new(Shared { context, namespace, address, containers, shutdown: Notify::new() })
-    }
-
-    /// Waits for a Shutdown that finds no container.
-    pub async fn idle(&self) {
-        self.shutdown.notified().await;
-    }
-
-    fn containers(&self) -> MutexGuard<'_, HashMap<Id, Slot>> {
-        // Nothing panics while it holds the lock, and a map is whole between any two of its operations.
-        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn find(&self, id: &str) -> ttrpc::Result<Container> {
-        let wanted = Id::new(id).map_err(|_| not_found(id))?;
-        match self.containers().get(&wanted) {
-            Some(Slot::Ready(container)) => Ok(container.clone()),
-            Some(Slot::Reserved) => {
-                Err(error(Code::FAILED_PRECONDITION, format!("container {id} is still being created")))
-            }
-            None => Err(not_found(id)),
-        }
-    }
-
-    /// The process that stands for a container; this one while it is being created.
-    fn pid(&self, id: &str) -> ttrpc::Result<u32> {
-        let wanted = Id::new(id).map_err(|_| not_found(id))?;
-        match self.containers().get(&wanted) {
-            Some(Slot::Ready(container)) => Ok(container.snapshot().pid),
-            Some(Slot::Reserved) => Ok(std::process::id()),
-            None => Err(not_found(id)),
-        }
-    }
-
-    async fn create(&self, id: Id, request: CreateTaskRequest) -> ttrpc::Result<Container> {
-        if !request.checkpoint.is_empty() {
-            let text = format!("container {id}: a guest cannot be restored from a checkpoint");
-            return Err(error(Code::INVALID_ARGUMENT, text));
-        }
-        let bundle = Path::new(&request.bundle);
-        // Where a later container of a pod comes without a `start` of its own, nobody else writes it.
-        write_address(bundle, &self.address).map_err(|failure| error(Code::INTERNAL, failure.to_string()))?;
-        let request = CreateRequest {
-            key: Key { namespace: self.namespace.clone(), id },
-            bundle: bundle.to_owned(),
-            mounts: request.rootfs.into_iter().map(mount).collect(),
-            stdio: Stdio {
-                stdin: request.stdin,
-                stdout: request.stdout,
-                stderr: request.stderr,
-                terminal: request.terminal,
-            },
-        };
-        self.context.create(request).await.map_err(|failure| create_failed(&failure))
-    }
-}
-
-fn mount(mount: containerd_shim::protos::api::Mount) -> Mount {
-    Mount { kind: mount.type_, source: mount.source, options: mount.options, target: mount.target }
-}
-
-fn not_found(id: &str) -> ttrpc::Error {
-    error(Code::NOT_FOUND, format!("container {id} not found"))
-}
 
 fn no_exec(id: &str, exec_id: &str) -> ttrpc::Result<()> {
     match exec_id {
@@ -122,6 +30,14 @@ fn no_exec(id: &str, exec_id: &str) -> ttrpc::Result<()> {
 
 fn impossible<T>(id: &str, what: &str) -> ttrpc::Result<T> {
     Err(error(Code::UNIMPLEMENTED, format!("container {id}: {what}")))
+}
+
+/// Runs work in a task of its own: a request's deadline ends its handler, and a client may hang up, but
+/// what was begun must not stop half-way.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = ttrpc::Result<T>> + Send + 'static,
+) -> ttrpc::Result<T> {
+    tokio::spawn(work).await.map_err(|failure| error(Code::INTERNAL, failure.to_string()))?
 }
 
 fn task_status(status: Status) -> TaskStatus {
@@ -159,26 +75,8 @@ impl Task for Service {
         _: &TtrpcContext,
         request: CreateTaskRequest,
     ) -> ttrpc::Result<CreateTaskResponse> {
-        let id =
-            Id::new(request.id.as_str()).map_err(|bad| error(Code::INVALID_ARGUMENT, bad.to_string()))?;
-        {
-            let mut containers = self.0.containers();
-            if containers.contains_key(&id) {
-                return Err(error(Code::ALREADY_EXISTS, format!("container {id} already exists")));
-            }
-            containers.insert(id.clone(), Slot::Reserved);
-        }
         let shared = Arc::clone(&self.0);
-        // A task of its own: a client that hangs up half-way must not stop the work half-way.
-        let created = tokio::spawn(async move {
-            let created = shared.create(id.clone(), request).await;
-            match &created {
-                Ok(container) => shared.containers().insert(id, Slot::Ready(container.clone())),
-                Err(_) => shared.containers().remove(&id),
-            };
-            created
-        });
-        let container = created.await.map_err(|failure| error(Code::INTERNAL, failure.to_string()))??;
+        let container = to_its_end(async move { shared.create(request).await }).await?;
         Ok(CreateTaskResponse { pid: container.snapshot().pid, ..Default::default() })
     }
 
@@ -235,11 +133,9 @@ impl Task for Service {
 
     async fn delete(&self, _: &TtrpcContext, request: DeleteRequest) -> ttrpc::Result<DeleteResponse> {
         no_exec(&request.id, &request.exec_id)?;
-        let Snapshot { pid, exit, .. } =
-            self.with(&request.id, async |container| container.delete().await).await?;
-        if let Ok(id) = Id::new(request.id) {
-            self.0.containers().remove(&id);
-        }
+        let shared = Arc::clone(&self.0);
+        let deleted = to_its_end(async move { shared.delete(&request.id).await }).await?;
+        let Snapshot { pid, exit, .. } = deleted;
         Ok(DeleteResponse {
             pid,
             exit_status: exit.map_or(0, |exit| exit.status),
@@ -300,9 +196,7 @@ impl Task for Service {
     }
 
     async fn shutdown(&self, _: &TtrpcContext, _: ShutdownRequest) -> ttrpc::Result<Empty> {
-        if self.0.containers().is_empty() {
-            self.0.shutdown.notify_one();
-        }
+        self.0.shutdown();
         Ok(Empty::new())
     }
 }

@@ -21,7 +21,7 @@ use micrun::container::events::Events;
 use micrun::id::Id;
 use micrun::pedestal::{Driver, Node};
 use micrun::shim::publisher::Publisher;
-use micrun::shim::task::Shared;
+use micrun::shim::shared::Shared;
 use micrun::shim::{self};
 use micrun::store::Store;
 use micrun_image_spec::board::Boards;

@@ -25,7 +25,7 @@ impl Seen {
             Event::Shutdown(reason) => self.shutdown = Some(reason),
             Event::GuestPanicked => self.panicked = true,
             Event::Reset { by_guest: true } => self.reset = true,
-            Event::Reset { by_guest: false } | Event::Other => {}
+            Event::Reset { by_guest: false } | Event::Stopped | Event::Resumed | Event::Other => {}
         }
         self.reset
     }

@@ -1,5 +1,5 @@
-//! Starts the emulator confined: own mount, network, IPC and UTS namespaces, an unprivileged user, no
-//! capabilities, nothing open but its control socket, its console and its error stream.
+//! Starts the emulator confined: own mount, network, IPC and UTS namespaces, a user that nothing else has, no
+//! capabilities, nothing open but /dev/null, its control socket, its console and its error stream.
 //!
 //! A dynamically linked emulator needs its libraries to start and nothing afterwards. So its root is an
 //! empty tmpfs on which the system's program folders are mounted read-only; once it has answered on QMP
@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
@@ -29,7 +29,7 @@ use crate::sys;
 /// An emulator that was started and has not been heard of yet.
 pub struct Process {
     /// The child process.
-    pub child: Child,
+    pub child: Emulator,
     /// QMP.
     pub control: UnixStream,
     /// The guest's console.
@@ -38,6 +38,43 @@ pub struct Process {
     pub stderr: PipeReader,
     /// What it sees of the node.
     pub root: Root,
+}
+
+/// The child process. It does not outlive this handle.
+pub struct Emulator(Child);
+
+impl Emulator {
+    /// Its pid.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.0.kill()
+    }
+
+    /// Takes its exit status. Blocks until there is one.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal.
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.0.wait()
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            // Nothing more can be done about a kernel that refuses.
+            let _ = self.0.kill().and_then(|()| self.0.wait());
+        }
+    }
 }
 
 /// Starts the emulator.
@@ -64,17 +101,16 @@ pub fn spawn(plan: &QemuPlan) -> Result<Process, DriverError> {
         .stderr(stderr_theirs);
     let inherited: [OwnedFd; 2] = [control_theirs.into(), console_theirs.into()];
     let shim = rustix::process::getpid();
-    let user = User::find();
     let root = jail.root();
     // SAFETY: the closure runs between fork and exec. It makes system calls only, on paths and numbers
     // computed before the fork: it does not allocate, takes no lock and touches no state of the shim.
     unsafe {
-        command.pre_exec(move || jail.enter(&inherited, user, shim));
+        command.pre_exec(move || jail.enter(&inherited, shim));
     }
     let child = command.spawn();
     drop(command); // closes this side's copies of the emulator's ends
     match child {
-        Ok(child) => Ok(Process { child, control, console, stderr, root }),
+        Ok(child) => Ok(Process { child: Emulator(child), control, console, stderr, root }),
         Err(source) => {
             let mut step = String::new();
             // The child has exited, so this ends; without a step it was the exec itself.
@@ -147,31 +183,10 @@ const ETC: &CStr = c"/etc";
 /// What holds for the root as long as it exists.
 const ROOT_FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// The user that emulators run as: `micrun` where the node has one, else `nobody`.
-#[derive(Clone, Copy)]
-struct User {
-    uid: Uid,
-    gid: Gid,
-}
-
-/// Linux's overflow uid and gid, `nobody` on every distribution in use.
-const NOBODY: u32 = 65534;
-
-impl User {
-    fn find() -> User {
-        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let (uid, gid) = User::in_passwd(&passwd, "micrun").unwrap_or((NOBODY, NOBODY));
-        User { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) }
-    }
-
-    /// A user's ids from the text of passwd(5). Root's are not taken: that would confine nothing.
-    fn in_passwd(text: &str, name: &str) -> Option<(u32, u32)> {
-        let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
-        let mut ids = line.split(':').skip(2).map(|field| field.parse().ok());
-        let (uid, gid) = (ids.next()??, ids.next()??);
-        (uid != 0 && gid != 0).then_some((uid, gid))
-    }
-}
+/// Below the emulators' user ids. Each gets this plus its own pid: a user that no other process has, so
+/// that no guest can signal another. The range is one that systemd leaves alone (UIDS-GIDS.md: containers end
+/// at 0x6fffffff), and pids have 22 bits at most.
+const FIRST_UID: u32 = 0x7000_0000;
 
 /// A file or folder of the node in the emulator's root.
 struct Mount {
@@ -189,8 +204,9 @@ struct Jail {
     links: Vec<(CString, CString)>,
 }
 
-/// Where programs and libraries are; those that a node does not have are left out.
-const SYSTEM_DIRS: [&str; 5] = ["/usr", "/lib", "/lib32", "/lib64", "/libx32"];
+/// Where programs and libraries are; those that a node does not have are left out. Some emulators are shell
+/// scripts (Debian's qemu-system-i386), which want `/bin/sh`.
+const SYSTEM_DIRS: [&str; 6] = ["/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32"];
 
 impl Jail {
     fn new(plan: &QemuPlan) -> io::Result<Jail> {
@@ -232,7 +248,8 @@ impl Jail {
     }
 
     /// Confines the calling process. Runs after fork: system calls only.
-    fn enter(&self, inherited: &[OwnedFd; 2], user: User, shim: Pid) -> io::Result<()> {
+    fn enter(&self, inherited: &[OwnedFd; 2], shim: Pid) -> io::Result<()> {
+        forget_oom_score();
         step("entering new namespaces for", || {
             let spaces =
                 UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
@@ -243,7 +260,7 @@ impl Jail {
         step("handing sockets to", || {
             inherited.iter().try_for_each(|fd| rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()))
         })?;
-        step("dropping privileges for", || drop_privileges(user))?;
+        step("dropping privileges for", drop_privileges)?;
         step("tying to the shim", || tie_to(shim))
     }
 
@@ -310,11 +327,22 @@ fn make_parent(path: &CStr) -> rustix::io::Result<()> {
     }
 }
 
+/// containerd's own score may tell the kernel to spare it (-999 under systemd); its guests are not spared.
+fn forget_oom_score() {
+    let file = rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+    if let Ok(file) = file {
+        // Refused only where the score would be lowered, which nobody asked for.
+        let _ = rustix::io::write(&file, b"0");
+    }
+}
+
 /// The highest Linux capability number there is room for (capability.h: a 64-bit set).
 const LAST_CAPABILITY: u32 = 63;
 
-fn drop_privileges(user: User) -> rustix::io::Result<()> {
+fn drop_privileges() -> rustix::io::Result<()> {
     use rustix::thread;
+    let id = FIRST_UID + rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
     for number in 0..=LAST_CAPABILITY {
         let one = thread::CapabilitySet::from_bits_retain(1 << number);
         match thread::remove_capability_from_bounding_set(one) {
@@ -325,8 +353,8 @@ fn drop_privileges(user: User) -> rustix::io::Result<()> {
         }
     }
     thread::set_thread_groups(&[])?;
-    thread::set_thread_res_gid(user.gid, user.gid, user.gid)?;
-    thread::set_thread_res_uid(user.uid, user.uid, user.uid)?;
+    thread::set_thread_res_gid(gid, gid, gid)?;
+    thread::set_thread_res_uid(uid, uid, uid)?;
     let none = thread::CapabilitySet::empty();
     thread::set_capabilities(
         None,
@@ -372,15 +400,6 @@ fn top_folder(path: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_user_is_never_root() {
-        let passwd = "root:x:0:0::/root:/bin/sh\nmicrun:x:998:997::/:/sbin/nologin\nbad:x:0:0::/:/bin/sh\n";
-        assert_eq!(User::in_passwd(passwd, "micrun"), Some((998, 997)));
-        for name in ["root", "bad", "nobody", "micru", ""] {
-            assert_eq!(User::in_passwd(passwd, name), None, "{name}");
-        }
-    }
 
     #[test]
     fn paths_in_the_jail() {

@@ -1,40 +1,32 @@
-//! One running emulator: its messages and its end.
-//!
-//! The end is known through a pidfd, and only the watcher here reaps the process: no SIGCHLD handler,
-//! nobody who could take the exit status away.
+//! The handle on one running emulator: commands, and the signal that ends it.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
-use std::process::Child;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use micrun_image_spec::board::ExitConvention;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::OnDisk;
-use super::exit::Seen;
 use super::jail::Process;
-use super::qmp::{self, Lines, Message};
+use super::qmp::{self, Answer};
+use super::watcher::{Known, Watcher};
 use crate::pedestal::{Capabilities, Created, DriverError, Event, ExitCause, ExitNotice, Guest, Usage};
 use crate::process::{ProcessId, Stat};
-use crate::sys;
 
-/// How long an emulator may take for an answer. Starting one takes 0.1 s on an idle machine; this leaves
-/// room for a node that is not idle.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How long an emulator may take to come up: 0.1 s on an idle machine, and not every machine is idle.
+const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// How much of the emulator's error stream goes into an error message, bytes.
-const STDERR_KEPT: usize = 1024;
+/// How long it may take for anything afterwards. A SIGKILL waits behind a command, so this is short.
+const ANSWER_LIMIT: Duration = Duration::from_secs(4);
 
 /// Waits until the emulator is ready, takes the node's files away from it, and hands it over, paused.
 ///
@@ -46,7 +38,7 @@ pub async fn start_paused(process: Process, exit: ExitConvention) -> Result<Crea
     let root = process.root.clone();
     let doing = || DriverError::io::<io::Error>(format!("connecting to QEMU (process {pid})"));
     let (mut machine, console, mut events) = Machine::connect(process, exit).map_err(doing())?;
-    let ready = match machine.command("qmp_capabilities").await {
+    let ready = match machine.command("qmp_capabilities", START_LIMIT).await {
         Ok(()) => root.empty(pid).await,
         Err(error) => Err(error),
     };
@@ -58,17 +50,19 @@ pub async fn start_paused(process: Process, exit: ExitConvention) -> Result<Crea
             _ => error,
         });
     }
+    machine.known.set_ready();
     let record = OnDisk { process: Some(machine.process) }.record();
     Ok(Created { guest: Box::new(machine), record, console: Box::new(console), events })
 }
 
-/// The handle on a running emulator. Dropping it ends the emulator.
+/// A running emulator. Dropping the handle ends it.
 struct Machine {
     process: ProcessId,
     pidfd: OwnedFd,
     control: OwnedWriteHalf,
-    answers: mpsc::UnboundedReceiver<Result<(), String>>,
-    forced: Arc<AtomicBool>,
+    answers: mpsc::UnboundedReceiver<(u64, Answer)>,
+    last_command: u64,
+    known: Arc<Known>,
 }
 
 impl Machine {
@@ -78,51 +72,45 @@ impl Machine {
     ) -> io::Result<(Machine, UnixStream, mpsc::UnboundedReceiver<Event>)> {
         let Process { child, control, console, stderr, .. } = process;
         let pid = child.id();
-        let pidfd = pidfd_of(pid)?;
+        let (pidfd, id) = (pidfd_of(pid)?, ProcessId::of(pid)?);
         let (control_in, control_out) = stream(control)?.into_split();
+        let console = stream(console)?;
         let (answers_in, answers) = mpsc::unbounded_channel();
         let (events_in, events) = mpsc::unbounded_channel();
-        let forced = Arc::new(AtomicBool::new(false));
-        let ended = sys::watch(pidfd.try_clone()?)?;
-        let watcher = Watcher {
-            child,
-            ended,
-            control: control_in,
-            stderr: Stderr {
-                pipe: Some(pipe::Receiver::from_owned_fd(stderr.into())?),
-                tail: Vec::new(),
-                lines: Lines::default(),
-            },
-            answers: answers_in,
-            events: events_in,
-            forced: Arc::clone(&forced),
-            seen: Seen::default(),
-            exit,
-        };
-        let process = ProcessId::of(pid)?;
-        tokio::spawn(watcher.run());
-        let machine = Machine { process, pidfd, control: control_out, answers, forced };
-        Ok((machine, stream(console)?, events))
+        let known = Arc::new(Known::default());
+        let watcher = Watcher::new(child, pidfd.try_clone()?, control_in, stderr, Arc::clone(&known), exit)?;
+        tokio::spawn(watcher.run(answers_in, events_in));
+        let machine = Machine { process: id, pidfd, control: control_out, answers, last_command: 0, known };
+        Ok((machine, console, events))
     }
 
-    /// Sends one command and waits for its answer.
-    async fn command(&mut self, name: &str) -> Result<(), DriverError> {
+    /// Sends one command and waits for its answer. The answer to an earlier one, which nobody waited for any
+    /// more, is passed over.
+    async fn command(&mut self, name: &str, limit: Duration) -> Result<(), DriverError> {
         let doing = || format!("QEMU's command {name}");
+        self.last_command += 1;
+        let id = self.last_command;
         let exchange = async {
-            self.control.write_all(qmp::command(name).as_bytes()).await.map_err(DriverError::io(doing()))?;
-            match self.answers.recv().await {
-                Some(Ok(())) => Ok(()),
-                Some(Err(refusal)) => Err(DriverError::backend(doing(), refusal)),
-                None => Err(DriverError::backend(doing(), "QEMU ended before it answered")),
+            let line = qmp::command(id, name);
+            self.control.write_all(line.as_bytes()).await.map_err(DriverError::io(doing()))?;
+            loop {
+                match self.answers.recv().await {
+                    Some((answered, Ok(()))) if answered == id => return Ok(()),
+                    Some((answered, Err(words))) if answered == id => {
+                        return Err(DriverError::backend(doing(), words));
+                    }
+                    Some(_) => {}
+                    None => return Err(DriverError::backend(doing(), "QEMU ended before it answered")),
+                }
             }
         };
-        timeout(ANSWER_LIMIT, exchange)
+        timeout(limit, exchange)
             .await
-            .unwrap_or_else(|_| Err(DriverError::Deadline { doing: doing(), limit: ANSWER_LIMIT }))
+            .unwrap_or_else(|_| Err(DriverError::Deadline { doing: doing(), limit }))
     }
 
     fn kill(&self) -> rustix::io::Result<()> {
-        self.forced.store(true, Ordering::Relaxed);
+        self.known.set_forced();
         match pidfd_send_signal(&self.pidfd, Signal::KILL) {
             Err(rustix::io::Errno::SRCH) => Ok(()),
             other => other,
@@ -149,7 +137,7 @@ impl Guest for Machine {
     }
 
     async fn start(&mut self) -> Result<(), DriverError> {
-        self.command("cont").await
+        self.command("cont", ANSWER_LIMIT).await
     }
 
     async fn ask(&mut self) -> Result<(), DriverError> {
@@ -162,11 +150,11 @@ impl Guest for Machine {
     }
 
     async fn pause(&mut self) -> Result<(), DriverError> {
-        self.command("stop").await
+        self.command("stop", ANSWER_LIMIT).await
     }
 
     async fn resume(&mut self) -> Result<(), DriverError> {
-        self.command("cont").await
+        self.command("cont", ANSWER_LIMIT).await
     }
 
     fn usage(&self) -> Result<Usage, DriverError> {
@@ -179,122 +167,6 @@ impl Guest for Machine {
             system: time(stat.system_ticks),
             memory: stat.resident_pages.saturating_mul(rustix::param::page_size() as u64),
         })
-    }
-}
-
-/// Follows an emulator to its end.
-struct Watcher {
-    child: Child,
-    ended: AsyncFd<OwnedFd>,
-    control: OwnedReadHalf,
-    stderr: Stderr,
-    answers: mpsc::UnboundedSender<Result<(), String>>,
-    events: mpsc::UnboundedSender<Event>,
-    forced: Arc<AtomicBool>,
-    seen: Seen,
-    exit: ExitConvention,
-}
-
-impl Watcher {
-    async fn run(mut self) {
-        let mut lines = Lines::default();
-        let mut buffer = vec![0; 4096];
-        let mut connected = true;
-        loop {
-            tokio::select! {
-                biased;
-                read = self.control.read(&mut buffer), if connected => match read {
-                    Ok(length) if length > 0 => self.take(&mut lines, &buffer[..length]),
-                    _ => connected = false,
-                },
-                () = self.stderr.read() => {}
-                _ = self.ended.readable() => break,
-            }
-        }
-        // What the emulator wrote before it ended is still in the sockets.
-        while let Ok(length @ 1..) = self.control.try_read(&mut buffer) {
-            self.take(&mut lines, &buffer[..length]);
-        }
-        self.stderr.drain();
-        let cause = match self.child.wait() {
-            Ok(status) => {
-                if self.forced.load(Ordering::Relaxed) {
-                    self.seen.note_forced();
-                }
-                self.seen.cause(status, self.exit, self.stderr.text())
-            }
-            Err(error) => ExitCause::Failed(format!("the status of QEMU cannot be read: {error}")),
-        };
-        // Without a receiver the container is being undone and needs no reason.
-        let _ = self.events.send(Event::Exited(cause));
-    }
-
-    fn take(&mut self, lines: &mut Lines, bytes: &[u8]) {
-        let Some(lines) = lines.feed(bytes) else {
-            return self.give_up("it sent an endless line");
-        };
-        for line in lines {
-            match Message::parse(&line) {
-                // A command that timed out leaves nobody to take its answer.
-                Ok(Message::Done) => drop(self.answers.send(Ok(()))),
-                Ok(Message::Refused(words)) => drop(self.answers.send(Err(words))),
-                Ok(Message::Event(event)) => {
-                    if self.seen.note(event) {
-                        self.give_up("its guest was reset");
-                    }
-                }
-                Ok(Message::Greeting) => {}
-                Err(error) => self.give_up(&error.to_string()),
-            }
-        }
-    }
-
-    /// Ends the emulator; the wait for its end goes on as usual.
-    fn give_up(&mut self, why: &str) {
-        tracing::info!(pid = self.child.id(), why, "ending QEMU");
-        if let Err(error) = self.child.kill() {
-            tracing::error!(pid = self.child.id(), %error, "QEMU cannot be ended");
-        }
-    }
-}
-
-/// The emulator's error stream: logged, and its end kept for an error message.
-struct Stderr {
-    pipe: Option<pipe::Receiver>,
-    tail: Vec<u8>,
-    lines: Lines,
-}
-
-impl Stderr {
-    /// Waits for text and takes it. Never returns once the stream has ended.
-    async fn read(&mut self) {
-        let Some(pipe) = &mut self.pipe else { return std::future::pending().await };
-        let mut buffer = [0; STDERR_KEPT];
-        match pipe.read(&mut buffer).await {
-            Ok(length) if length > 0 => self.keep(&buffer[..length]),
-            _ => self.pipe = None,
-        }
-    }
-
-    fn drain(&mut self) {
-        let Some(pipe) = self.pipe.take() else { return };
-        let mut buffer = [0; STDERR_KEPT];
-        while let Ok(length @ 1..) = pipe.try_read(&mut buffer) {
-            self.keep(&buffer[..length]);
-        }
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        for line in self.lines.feed(bytes).unwrap_or_default() {
-            tracing::debug!(line = %String::from_utf8_lossy(&line), "QEMU wrote to its error stream");
-        }
-        self.tail.extend_from_slice(bytes);
-        let surplus = self.tail.len().saturating_sub(STDERR_KEPT);
-        self.tail.drain(..surplus);
-    }
-
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.tail).unwrap_or_default().trim()
     }
 }
 

@@ -3,7 +3,7 @@
 //! - `plan`: which emulator, which arguments (pure).
 //! - `jail`: the confined process: unprivileged, without capabilities, in an empty root.
 //! - `qmp`: the emulator's control protocol.
-//! - `machine`: one running emulator: waits for its messages and its end.
+//! - `machine`: the handle on a running emulator; `watcher`: the task that follows it to its end.
 //! - `exit`: from all that was seen to the reason why the guest ended (pure).
 //!
 //! Control and console are socket pairs: no socket file, nobody else can connect, and both close when
@@ -14,6 +14,7 @@ use micrun_image_spec::firmware::Pedestal;
 use serde::{Deserialize, Serialize};
 
 use super::{Created, Driver, DriverError, GuestSpec, Node, Plan, PlanError, Record};
+use crate::namespace::on_own_thread;
 use crate::process::ProcessId;
 
 mod exit;
@@ -21,6 +22,7 @@ mod jail;
 mod machine;
 mod plan;
 pub mod qmp;
+mod watcher;
 
 use plan::QemuPlan;
 
@@ -65,12 +67,10 @@ impl Driver for Qemu {
     async fn destroy(&self, record: &Record) -> Result<(), DriverError> {
         let on_disk: OnDisk = serde_json::from_value(record.data.clone())
             .map_err(|error| DriverError::backend("reading the record of a QEMU guest", error.to_string()))?;
-        match on_disk.process {
-            Some(process) => process
-                .kill_and_wait()
-                .map_err(DriverError::io(format!("ending QEMU (process {})", process.pid))),
-            None => Ok(()),
-        }
+        let Some(process) = on_disk.process else { return Ok(()) };
+        on_own_thread(move || process.kill_and_wait())
+            .await
+            .map_err(DriverError::io(format!("ending QEMU (process {})", process.pid)))
     }
 }
 

@@ -12,13 +12,14 @@ pub const MAX_LINE: usize = 64 * 1024;
 pub enum Message {
     /// The first line; commands are taken after it.
     Greeting,
-    /// A command was carried out.
-    Done,
-    /// A command was refused, in the emulator's words.
-    Refused(String),
+    /// The answer to the command of this number.
+    Answer(u64, Answer),
     /// Something happened.
     Event(Event),
 }
+
+/// What became of a command: carried out, or refused in the emulator's words.
+pub type Answer = Result<(), String>;
 
 /// The events that decide what became of a guest. All others are [`Event::Other`].
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,10 @@ pub enum Event {
     },
     /// The guest told its panic device that it crashed.
     GuestPanicked,
+    /// The guest's clock stands still.
+    Stopped,
+    /// And goes on.
+    Resumed,
     /// Of no consequence here.
     Other,
 }
@@ -67,6 +72,9 @@ struct Line {
     #[serde(rename = "return")]
     done: Option<Value>,
     error: Option<ErrorBody>,
+    /// Ours are numbers. An answer without one is to a line that could not be read.
+    #[serde(default)]
+    id: u64,
     event: Option<String>,
     #[serde(default)]
     data: EventData,
@@ -96,8 +104,8 @@ impl Message {
         let line: Line = serde_json::from_slice(line)?;
         match line {
             Line { event: Some(name), data, .. } => Ok(Message::Event(Event::new(&name, data))),
-            Line { error: Some(body), .. } => Ok(Message::Refused(body.desc)),
-            Line { done: Some(_), .. } => Ok(Message::Done),
+            Line { error: Some(body), id, .. } => Ok(Message::Answer(id, Err(body.desc))),
+            Line { done: Some(_), id, .. } => Ok(Message::Answer(id, Ok(()))),
             Line { greeting: Some(_), .. } => Ok(Message::Greeting),
             _ => Err(QmpError::UnknownKind),
         }
@@ -115,14 +123,16 @@ impl Event {
             }),
             "RESET" => Event::Reset { by_guest: data.guest },
             "GUEST_PANICKED" => Event::GuestPanicked,
+            "STOP" => Event::Stopped,
+            "RESUME" => Event::Resumed,
             _ => Event::Other,
         }
     }
 }
 
-/// A command without arguments, as a line.
-pub fn command(name: &str) -> String {
-    format!("{{\"execute\":\"{name}\"}}\n")
+/// A command without arguments, as a line. Its answer carries the same number.
+pub fn command(id: u64, name: &str) -> String {
+    format!("{{\"execute\":\"{name}\",\"id\":{id}}}\n")
 }
 
 /// Cuts a byte stream into lines.
@@ -141,6 +151,7 @@ impl Lines {
         let mut lines = Vec::new();
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             if self.buffer.len() + part.len() > MAX_LINE {
+                self.buffer = Vec::new();
                 return None;
             }
             self.buffer.extend_from_slice(part);
@@ -170,10 +181,10 @@ mod tests {
                 r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}, "capabilities": ["oob"]}}"#,
                 Message::Greeting,
             ),
-            (r#"{"return": {}}"#, Message::Done),
+            (r#"{"return": {}, "id": 3}"#, Message::Answer(3, Ok(()))),
             (
-                r#"{"error": {"class": "CommandNotFound", "desc": "The command x has not been found"}}"#,
-                Message::Refused("The command x has not been found".into()),
+                r#"{"id": 4, "error": {"class": "CommandNotFound", "desc": "The command x has not been found"}}"#,
+                Message::Answer(4, Err("The command x has not been found".into())),
             ),
             (
                 r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-shutdown"}}"#,
@@ -185,7 +196,7 @@ mod tests {
             ),
             (
                 r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "RESUME"}"#,
-                Message::Event(Event::Other),
+                Message::Event(Event::Resumed),
             ),
         ];
         for (line, message) in table {

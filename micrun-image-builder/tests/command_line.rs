@@ -174,6 +174,75 @@ fn an_oci_layout_can_be_packed_again_and_again() {
 }
 
 #[test]
+fn an_oci_layout_with_other_images_is_not_touched() {
+    let dir = workplace();
+    assert!(run(dir.path(), &["pack", "zephyr.elf", "-o", "oci:layout"]).status.success());
+    let index = dir.path().join("layout/index.json");
+    let mut images: Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+    let first = images["manifests"][0].clone();
+    images["manifests"].as_array_mut().unwrap().push(first);
+    fs::write(&index, images.to_string()).unwrap();
+    let output = run(dir.path(), &["pack", "zephyr.elf", "-o", "oci:layout", "--compression", "none"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("layout holds other images"), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(&index).unwrap(), images.to_string());
+    assert_eq!(names(&dir.path().join("layout/blobs/sha256")).len(), 3);
+}
+
+#[test]
+fn a_failure_leaves_the_old_oci_layout_whole() {
+    let dir = workplace();
+    assert!(run(dir.path(), &["pack", "zephyr.elf", "-o", "oci:layout"]).status.success());
+    let old = fs::read(dir.path().join("layout/index.json")).unwrap();
+    fs::remove_file(dir.path().join("layout/oci-layout")).unwrap();
+    fs::create_dir_all(dir.path().join("layout/oci-layout/in-the-way")).unwrap();
+    let output = run(dir.path(), &["pack", "zephyr.elf", "-o", "oci:layout", "--compression", "none"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("the OCI layout layout: "), "the user's path: {}", stderr(&output));
+    assert_eq!(fs::read(dir.path().join("layout/index.json")).unwrap(), old);
+    assert_eq!(names(&dir.path().join("layout")), ["blobs", "index.json", "oci-layout"]);
+}
+
+#[test]
+fn an_oci_layout_goes_into_the_current_directory() {
+    let dir = workplace();
+    let inner = dir.path().join("inner");
+    fs::create_dir(&inner).unwrap();
+    for _ in 0..2 {
+        let output = run(&inner, &["pack", "../zephyr.elf", "-o", "oci:."]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(names(&inner), ["blobs", "index.json", "oci-layout"]);
+    }
+    assert_eq!(names(dir.path()), ["inner", "zephyr.elf"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_devices_and_pipes_stay_what_they_are() {
+    use std::os::unix::fs::symlink;
+    let dir = workplace();
+    let path = |name: &str| dir.path().join(name);
+    for (name, target) in
+        [("file", "a.tar"), ("layout", "a.oci"), ("null", "/dev/null"), ("full", "/dev/full")]
+    {
+        symlink(target, path(name)).unwrap();
+    }
+    fs::write(path("a.tar"), "old").unwrap();
+    fs::create_dir(path("a.oci")).unwrap();
+    for output in ["file", "null", "oci:layout"] {
+        let output = run(dir.path(), &["pack", "zephyr.elf", "-o", output]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    assert!(archive(&fs::read(path("a.tar")).unwrap()).contains_key("index.json"));
+    assert!(path("a.oci/index.json").exists());
+    let full = run(dir.path(), &["pack", "zephyr.elf", "-o", "full"]);
+    assert_eq!(full.status.code(), Some(1));
+    for link in ["file", "layout", "null", "full"] {
+        assert!(path(link).is_symlink(), "{link}");
+    }
+}
+
+#[test]
 fn an_archive_can_go_down_a_pipe() {
     let dir = workplace();
     let output = run(dir.path(), &["pack", "zephyr.elf", "-o", "-"]);
@@ -192,6 +261,8 @@ fn nonsense_is_wrong_usage() {
         &["pack", "zephyr.elf", "-o", "zephyr.elf"],
         &["pack", "zephyr.elf", "-o", "./zephyr.elf"],
         &["pack", "zephyr.elf", "-o", "oci:"],
+        &["pack", "zephyr.elf", "-o", "oci:layout:1.0"],
+        &["pack", "zephyr.elf", "-o", "docker-archive:a.tar"],
         &["pack", "zephyr.elf", "-t", "UPPER"],
         &["pack", "zephyr.elf", "--board", "nope"],
         &["pack", "zephyr.elf", "--pedestal", "kvm"],

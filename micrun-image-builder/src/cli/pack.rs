@@ -128,9 +128,6 @@ fn destination(args: &PackArgs) -> Result<Destination, CliError> {
             "refusing to write an image to a terminal: give a file with -o".to_owned(),
         ));
     }
-    if destination.path().is_some_and(|path| path.as_os_str().is_empty()) {
-        return Err(CliError::Usage("the output has no path: write oci-archive:FILE or oci:DIR".to_owned()));
-    }
     if destination.is_same_file(&args.firmware) {
         return Err(CliError::Usage(
             "the output is the firmware itself: give another file with -o".to_owned(),

@@ -6,20 +6,24 @@ use super::layer::append;
 use super::{Image, OCI_LAYOUT};
 
 /// Writes the archive. Entries are sorted by name and have fixed owners, modes and times.
+///
+/// # Errors
+/// If the output cannot be written, or the layer's temporary file cannot be read back.
 pub fn write_archive(image: &mut Image, output: impl Write) -> io::Result<()> {
     let mtime = image.epoch.seconds();
     let mut tar = tar::Builder::new(output);
-    let mut digests = [image.layer.digest, image.config.digest, image.manifest.digest];
-    digests.sort();
-    for digest in digests {
+    let documents =
+        [&image.config, &image.manifest].map(|document| (document.digest, Some(&document.bytes[..])));
+    let mut blobs = [documents[0], documents[1], (image.layer.digest, None)];
+    blobs.sort();
+    for (digest, document) in blobs {
         let path = format!("blobs/sha256/{}", digest.hex());
-        if digest == image.config.digest {
-            append(&mut tar, &path, 0o644, mtime, &image.config.bytes[..])?;
-        } else if digest == image.manifest.digest {
-            append(&mut tar, &path, 0o644, mtime, &image.manifest.bytes[..])?;
-        } else {
-            image.layer.blob.rewind()?;
-            append(&mut tar, &path, 0o644, mtime, (&mut image.layer.blob, image.layer.size))?;
+        match document {
+            Some(bytes) => append(&mut tar, &path, 0o644, mtime, bytes)?,
+            None => {
+                image.layer.blob.rewind()?;
+                append(&mut tar, &path, 0o644, mtime, (&mut image.layer.blob, image.layer.size))?;
+            }
         }
     }
     append(&mut tar, "index.json", 0o644, mtime, &image.index[..])?;

@@ -9,7 +9,6 @@ use oci_spec::image::{
     ImageManifestBuilder, MediaType, Os, PlatformBuilder, RootFsBuilder,
 };
 use serde::Serialize;
-use serde_json::Value;
 
 use super::layer::Layer;
 use super::{Contents, Document, ImageError};
@@ -87,17 +86,8 @@ fn descriptor(media_type: MediaType, digest: Sha256Digest, size: u64) -> Result<
 /// JSON without blanks and with sorted keys. oci-spec keeps annotations in hash maps, whose order differs from run
 /// to run, and a digest needs the same bytes every time.
 fn canonical_json(document: &impl Serialize) -> Result<Vec<u8>, ImageError> {
-    Ok(serde_json::to_vec(&sorted(serde_json::to_value(document)?))?)
-}
-
-fn sorted(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
-            entries.sort_by(|a, b| a.0.cmp(&b.0));
-            Value::Object(entries.into_iter().collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
-        other => other,
-    }
+    let mut value = serde_json::to_value(document)?;
+    // Sorted anyway, unless another crate of the build turns on serde_json's `preserve_order`.
+    value.sort_all_objects();
+    Ok(serde_json::to_vec(&value)?)
 }

@@ -29,7 +29,10 @@ pub(super) struct Layer {
 
 impl Layer {
     pub(super) fn pack(contents: &Contents<'_>) -> Result<Layer, ImageError> {
-        pack(contents).map_err(ImageError::write("the image's layer to a temporary file"))
+        let dir = std::env::temp_dir();
+        let what =
+            format!("the image's layer to a temporary file in {} (TMPDIR names another)", dir.display());
+        pack(contents).map_err(ImageError::write(what))
     }
 }
 

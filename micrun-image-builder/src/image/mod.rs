@@ -36,6 +36,14 @@ pub enum ImageError {
         /// Why not.
         source: io::Error,
     },
+    /// What is at the place already could not be read.
+    #[error("cannot read {what}, which is to be replaced: {source}")]
+    Read {
+        /// What was being read.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// A document could not be put together.
     #[error("cannot write the image's JSON documents: {0}")]
     Document(#[from] OciSpecError),
@@ -45,6 +53,11 @@ pub enum ImageError {
     /// The output directory holds something else than an OCI layout of ours to replace.
     #[error("{0} is not empty and not an OCI image layout: give another directory, or empty this one")]
     NotALayout(String),
+    /// The output directory is an OCI layout with several images, which would be lost.
+    #[error(
+        "{0} holds other images, which would be lost: give another directory; skopeo copy puts an image beside others"
+    )]
+    OtherImages(String),
 }
 
 impl ImageError {
@@ -52,6 +65,10 @@ impl ImageError {
     pub(crate) fn write(what: impl Into<String>) -> impl FnOnce(io::Error) -> ImageError {
         let what = what.into();
         move |source| ImageError::Write { what, source }
+    }
+
+    fn read(what: String) -> impl FnOnce(io::Error) -> ImageError {
+        move |source| ImageError::Read { what, source }
     }
 }
 
@@ -98,6 +115,9 @@ impl Document {
 
 impl Image {
     /// Packs the layer and describes it.
+    ///
+    /// # Errors
+    /// If the layer does not fit the memory or the temporary directory.
     pub fn build(contents: &Contents<'_>) -> Result<Image, ImageError> {
         let layer = Layer::pack(contents)?;
         let config = Document::new(documents::config(contents, &layer)?);

@@ -345,7 +345,7 @@ fn a_node_has_boards_of_its_own() {
 
     let validated = run(dir.path(), &["boards", "validate", "boards.d/mine.yaml"]);
     assert_eq!(stdout(&validated), "boards.d/mine.yaml: board mine is valid\n");
-    let listed = run(dir.path(), &["boards", "--boards-dir", "boards.d", "list", "--format", "json"]);
+    let listed = run(dir.path(), &["boards", "list", "--boards-dir", "boards.d", "--format", "json"]);
     let boards: Value = serde_json::from_slice(&listed.stdout).unwrap();
     let mine = boards.as_array().unwrap().iter().find(|board| board["name"] == "mine").unwrap();
     assert_eq!(mine["origin"], "boards.d/mine.yaml");
@@ -358,6 +358,52 @@ fn a_node_has_boards_of_its_own() {
     assert!(stderr(&output).contains("boards.d/bad.yaml"), "{}", stderr(&output));
     let output = run(dir.path(), &["boards", "--boards-dir", "boards.d", "list"]);
     assert_eq!(output.status.code(), Some(1));
+    let output = run(dir.path(), &["boards", "list", "--boards-dir", "bords.d"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("bords.d: there is no such directory"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_board_file_is_validated_beside_the_boards_that_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let shown = stdout(&run(dir.path(), &["boards", "show", "qemu_arm64"]));
+    let board = |name: &str, alias: &str| {
+        let names = format!("name: {name}\naliases: [{alias}]");
+        fs::write(dir.path().join(format!("{name}.yaml")), shown.replace("name: qemu_arm64", &names))
+            .unwrap();
+    };
+    board("first", "qemu_arm");
+    let output = run(dir.path(), &["boards", "validate", "first.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("already belongs to the board qemu_arm"), "{}", stderr(&output));
+    board("first", "mine");
+    board("second", "mine");
+    assert!(run(dir.path(), &["boards", "validate", "first.yaml"]).status.success());
+    assert!(!run(dir.path(), &["boards", "validate", "first.yaml", "second.yaml"]).status.success());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_nobody_takes_is_no_panic() {
+    let dir = workplace();
+    let commands = [
+        &["completions", "bash"][..],
+        &["boards", "list"],
+        &["boards", "show", "qemu_arm"],
+        &["pack", "zephyr.elf"],
+    ];
+    for args in commands {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = builder().current_dir(dir.path()).args(args).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(stderr(&output).contains("error: cannot print"), "{args:?}: {}", stderr(&output));
+    }
+    for args in commands.into_iter().chain([&["pack", "zephyr.elf", "-q", "-o", "-"][..]]) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = builder().current_dir(dir.path()).args(args).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output).contains("error")), (Some(141), false), "{args:?}");
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(super) fn run(args: &BoardsArgs) -> Result<ExitCode, CliError> {
     match &args.command {
         BoardsCommand::List => list(&args.boards.load()?, args.format)?,
         BoardsCommand::Show { board } => show(&args.boards.load()?, board, args.format)?,
-        BoardsCommand::Validate { files } => return validate(files, args.format),
+        BoardsCommand::Validate { files } => return validate(args.boards.load()?, files, args.format),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -94,11 +94,16 @@ struct Validation {
     error: Option<String>,
 }
 
-fn validate(files: &[PathBuf], format: Format) -> Result<ExitCode, CliError> {
+/// Adds the files to the boards of this machine, as installing them would: their names may not collide.
+fn validate(mut boards: Boards, files: &[PathBuf], format: Format) -> Result<ExitCode, CliError> {
     let mut results = Vec::new();
     for file in files {
-        let (board, error) = match BoardProfile::read(file) {
-            Ok(board) => (Some(board.name.to_string()), None),
+        let added = BoardProfile::read(file).and_then(|board| {
+            let name = board.name.to_string();
+            boards.add(board, Origin::File(file.clone())).map(|()| name)
+        });
+        let (board, error) = match added {
+            Ok(name) => (Some(name), None),
             Err(error) => (None, Some(CliError::from(error))),
         };
         if format == Format::Text {

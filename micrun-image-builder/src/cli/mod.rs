@@ -1,8 +1,9 @@
 //! The command line.
 //!
-//! Exit status: 0 done; 1 something is wrong with the input or the output; 2 the command line makes no sense.
+//! Exit status: 0 done; 1 something is wrong with the input or the output; 2 the command line makes no sense; 141 the
+//! reader of standard output went away.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,7 +32,7 @@ Examples:
   micrun-image-builder pack app.elf --board qemu_cortex_m3 --rtos freertos -o oci:app
   micrun-image-builder boards list
 
-Exit status: 0 done, 1 the input has errors or a file cannot be written, 2 wrong usage.";
+Exit status: 0 done, 1 the input has errors or a file cannot be written, 2 wrong usage, 141 nobody reads the output.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -60,16 +61,21 @@ enum Format {
 struct BoardDirs {
     /// Directory with further board profiles (*.yaml); may be given several times [default on Unix:
     /// /etc/mica/micrun/boards.d]
-    #[arg(long = "boards-dir", value_name = "DIR")]
+    #[arg(long = "boards-dir", value_name = "DIR", global = true)]
     dirs: Vec<PathBuf>,
 }
 
 impl BoardDirs {
-    fn load(&self) -> Result<Boards, BoardError> {
+    /// Only the default directory may be missing.
+    fn load(&self) -> Result<Boards, CliError> {
         if self.dirs.is_empty() && cfg!(unix) {
-            return Boards::load(&[PathBuf::from("/etc/mica/micrun/boards.d")]);
+            return Ok(Boards::load(&[PathBuf::from("/etc/mica/micrun/boards.d")])?);
         }
-        Boards::load(&self.dirs)
+        if let Some(dir) = self.dirs.iter().find(|dir| !dir.is_dir()) {
+            let dir = dir.display();
+            return Err(CliError::Usage(format!("--boards-dir {dir}: there is no such directory")));
+        }
+        Ok(Boards::load(&self.dirs)?)
     }
 }
 
@@ -93,9 +99,26 @@ enum CliError {
 
 impl CliError {
     fn exit_code(&self) -> ExitCode {
-        ExitCode::from(if matches!(self, CliError::Usage(_)) { 2 } else { 1 })
+        ExitCode::from(match self {
+            CliError::Usage(_) => 2,
+            _ if self.is_broken_pipe() => DIED_OF_SIGPIPE,
+            _ => 1,
+        })
+    }
+
+    /// The reader of standard output has seen enough, as in `boards list | head -1`.
+    fn is_broken_pipe(&self) -> bool {
+        match self {
+            CliError::Print(source) | CliError::Image(ImageError::Write { source, .. }) => {
+                source.kind() == io::ErrorKind::BrokenPipe
+            }
+            _ => false,
+        }
     }
 }
+
+/// What shells report for a program that the signal ends. Rust programs ignore it and get an error instead.
+const DIED_OF_SIGPIPE: u8 = 128 + 13;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -103,12 +126,16 @@ pub fn main() -> ExitCode {
         Command::Pack(args) => pack::run(&args),
         Command::Boards(args) => boards::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "micrun-image-builder", &mut io::stdout());
-            Ok(ExitCode::SUCCESS)
+            // Into memory first: clap_complete panics where its output cannot be written.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "micrun-image-builder", &mut script);
+            io::stdout().write_all(&script).map(|()| ExitCode::SUCCESS).map_err(CliError::from)
         }
     };
     result.unwrap_or_else(|error| {
-        render::error(&error);
+        if !error.is_broken_pipe() {
+            render::error(&error);
+        }
         error.exit_code()
     })
 }

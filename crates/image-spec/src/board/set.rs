@@ -87,7 +87,11 @@ impl Boards {
         self.0.get(name).or_else(|| self.0.values().find(|(board, _)| board.answers_to(name)))
     }
 
-    fn add(&mut self, board: BoardProfile, origin: Origin) -> Result<(), BoardError> {
+    /// Adds a board, or replaces the one of the same name.
+    ///
+    /// # Errors
+    /// If its name or an alias belongs to another board.
+    pub fn add(&mut self, board: BoardProfile, origin: Origin) -> Result<(), BoardError> {
         for name in std::iter::once(&board.name).chain(&board.aliases) {
             if let Some(other) = self.get(name.as_str())
                 && other.name != board.name

@@ -63,6 +63,30 @@ proptest! {
     }
 
     #[test]
+    fn a_client_conf_that_is_valid_is_read_back_as_it_was(
+        keys in prop::collection::vec(("(IOMem|network|CPU|Memory|MaxMemory|Debug|[A-Za-z.]{1,6})", "[ -~]{0,9}"), 0..8),
+        ours in prop::collection::vec(("[A-Za-z._-]{1,9}", "[ -~]{0,9}"), 0..8),
+        filler in prop_oneof![3 => Just(0usize), 1 => 60_000..66_000usize],
+    ) {
+        let mut conf = ClientConf::default();
+        // Written even where they are unset.
+        conf.set("Pedestal", "qemu").unwrap();
+        conf.set("PedestalConf", "").unwrap();
+        for (key, value) in &keys {
+            let _ = conf.set(key, value);
+        }
+        for (key, value) in &ours {
+            let _ = conf.set_micrun(key, value);
+        }
+        for (number, length) in (0..filler).step_by(4096).map(|at| (filler - at).min(4096)).enumerate() {
+            conf.set_micrun(&format!("filler{number}"), &"x".repeat(length)).unwrap();
+        }
+        if conf.validate().is_ok() {
+            prop_assert_eq!(conf.to_string().parse::<ClientConf>(), Ok(conf));
+        }
+    }
+
+    #[test]
     fn a_board_survives_any_change_of_its_text(at in 0usize..900, cut in 0usize..40, put in "\\PC{0,20}") {
         let text = Boards::builtin().get("qemu_x86").unwrap().to_yaml();
         let mut chars: Vec<char> = text.chars().collect();

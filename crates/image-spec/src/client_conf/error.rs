@@ -25,7 +25,7 @@ impl fmt::Display for At {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The file is larger than any real one.
-    #[error("the file has {length} bytes, at most {max} are read")]
+    #[error("the file has {length} bytes, at most {max} are read: leave out what no one reads")]
     FileTooLarge {
         /// Bytes in the file.
         length: usize,

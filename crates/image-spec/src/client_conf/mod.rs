@@ -51,6 +51,9 @@ impl ClientConf {
     const MAX_KEY: usize = 128;
 
     /// Reads the bytes of a client.conf.
+    ///
+    /// # Errors
+    /// With its line, the first thing that micad could not take or would misread.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ClientConfError> {
         let fail = |problem| Err(ClientConfError { line: None, problem });
         if bytes.len() > Self::MAX_BYTES {
@@ -63,17 +66,28 @@ impl ClientConf {
     }
 
     /// Sets a key of `[Mica]`, in any case, known to micad or not. Contradictions between keys are found by
-    /// [`ClientConf::validate`], after all of them are set.
+    /// [`ClientConf::validate`], after all of them are set. Blanks around the value are left out.
+    ///
+    /// # Errors
+    /// If micad could not take the value, or would misread it.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), ClientConfError> {
         self.put(Section::Mica, key, value).map_err(|problem| ClientConfError { line: None, problem })
     }
 
-    /// Sets a key of `[MicRun]`: the name of an annotation without its prefix.
+    /// Sets a key of `[MicRun]`: the name of an annotation without its prefix, in any case. Blanks around the value are
+    /// left out.
+    ///
+    /// # Errors
+    /// If the name or the value could not be read back as it is.
     pub fn set_micrun(&mut self, name: &str, value: &str) -> Result<(), ClientConfError> {
         self.put(Section::MicRun, name, value).map_err(|problem| ClientConfError { line: None, problem })
     }
 
-    /// Checks what two keys say together: a maximum may not be below what it limits.
+    /// Checks what no single key shows: a maximum may not be below what it limits, and the file may not be larger than
+    /// readers take. What passes is read back as it is here.
+    ///
+    /// # Errors
+    /// The first of these that is not so.
     pub fn validate(&self) -> Result<(), ClientConfError> {
         for (key, maximum_key) in [(Key::Memory, Key::MaxMemory), (Key::Vcpu, Key::MaxVcpu)] {
             if let (Some(value), Some(maximum)) = (self.number(key), self.number(maximum_key))
@@ -84,7 +98,13 @@ impl ClientConf {
                 return Err(ClientConfError { line: None, problem });
             }
         }
-        Ok(())
+        match self.to_string().len() {
+            length if length > Self::MAX_BYTES => {
+                let problem = Problem::FileTooLarge { length, max: Self::MAX_BYTES };
+                Err(ClientConfError { line: None, problem })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The guest's name. Images leave it out; the shim puts one in.
@@ -191,6 +211,8 @@ impl ClientConf {
 
     fn put(&mut self, section: Section, key: &str, value: &str) -> Result<(), Problem> {
         refuse_characters(key, value)?;
+        // Readers take blanks around a value for layout.
+        let value = value.trim();
         match (section, Key::from_name(key)) {
             (Section::Mica, Some(known)) => {
                 self.mica.insert(known, known.canonical(value)?);

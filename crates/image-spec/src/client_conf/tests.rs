@@ -118,6 +118,15 @@ fn is_bounded() {
 }
 
 #[test]
+fn a_program_cannot_make_one_that_is_too_large() {
+    let mut conf = ClientConf::default();
+    for number in 0..16 {
+        conf.set_micrun(&format!("key{number}"), &"x".repeat(4096)).unwrap();
+    }
+    assert!(matches!(conf.validate().unwrap_err().problem, Problem::FileTooLarge { .. }));
+}
+
+#[test]
 fn a_program_can_fill_one_in() {
     let mut conf = ClientConf::default();
     conf.set("ClientPath", "firmware.elf").unwrap();

@@ -3,6 +3,10 @@
 //! Constants hold the part after the prefix: the same names are used in the `[MicRun]` section of client.conf,
 //! which is how an image's annotations reach the shim (containerd does not hand them to a runtime).
 
+mod kind;
+
+pub use kind::{BadValue, Kind};
+
 /// In front of every key.
 pub const PREFIX: &str = "org.openeuler.micrun.";
 /// An older spelling of [`PREFIX`], still read, with a warning.

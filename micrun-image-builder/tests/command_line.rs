@@ -83,7 +83,7 @@ fn the_image_says_everything_twice() {
             "--set",
             "Memory=64",
             "--annotation",
-            "org.openeuler.micrun.container.min_memory_mb=32",
+            "org.openeuler.micrun.container.Min_Memory_MB= 32 ",
             "--annotation",
             "org.opencontainers.image.vendor=me",
         ],
@@ -113,6 +113,10 @@ fn the_image_says_everything_twice() {
     assert_eq!(config["config"]["Labels"], manifest["annotations"]);
     assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"], "not compressed");
     assert_eq!(manifest["annotations"]["org.openeuler.micrun.container.os"], "zephyr");
+    assert_eq!(
+        manifest["annotations"]["org.openeuler.micrun.container.min_memory_mb"], "32",
+        "as in client.conf"
+    );
     assert_eq!(manifest["annotations"]["org.opencontainers.image.vendor"], "me");
 
     let layer = archive(&blob(&manifest["layers"][0]));
@@ -275,6 +279,11 @@ fn nonsense_is_wrong_usage() {
         &["pack", "zephyr.elf", "--allow", "MIC101"],
         &["pack", "zephyr.elf", "--annotation", "org.openeuler.micrun.board=x"],
         &["boards", "show", "nope"],
+        &["pack", "zephyr.elf", "--annotation", "org.openeuler.micrun.Board=x"],
+        &["pack", "zephyr.elf", "--annotation", "io.containerd.image.name=x"],
+        &["pack", "zephyr.elf", "--annotation", "org.opencontainers.image.ref.name=x"],
+        &["pack", "zephyr.elf", "--annotation", "a=1", "--annotation", "a=2"],
+        &["pack", "zephyr.elf", "--set", "Memory=1", "--set", "memory=2"],
         &["check", "zephyr.elf"],
     ] {
         let output = run(dir.path(), args);
@@ -290,13 +299,20 @@ fn what_is_asked_for_is_checked() {
     let shown = stdout(&run(dir.path(), &["boards", "show", "qemu_arm64"]));
     let narrow = shown.replace("name: qemu_arm64", "name: narrow").replace("0x40000000", "0x50000000");
     fs::write(dir.path().join("narrow.yaml"), narrow).unwrap();
-    let wrong_hash = "org.openeuler.micrun.container.firmware_hash=00";
+    let hash = |digits: &str| format!("org.openeuler.micrun.container.firmware_hash={digits}");
+    let (wrong_hash, no_hash) = (hash(&"00".repeat(32)), hash("00"));
     for (args, code) in [
         (&["--set", "VCPU=two"][..], "error[MIC701]"),
         (&["--set", "Memory=64", "--set", "MaxMemory=32"], "error[MIC701]"),
         (&["--set", "IOMem=50%"], "error[MIC701]"),
-        (&["--annotation", "org.openeuler.micrun.container.auto_close=a%b"], "error[MIC701]"),
-        (&["--annotation", wrong_hash], "error[MIC704]"),
+        (&["--annotation", "org.openeuler.micrun.config_path=a%b"], "error[MIC701]"),
+        (&["--set", "PedestalConf=/cell.bin"], "error[MIC710]"),
+        (&["--set", "PedestalConf="], ""),
+        (&["--annotation", "org.openeuler.micrun.container.auto_close=perhaps"], "error[MIC708]"),
+        (&["--annotation", "org.openeuler.micrun.container.min_memory_mb=64M"], "error[MIC708]"),
+        (&["--annotation", "org.openeuler.micrun.container.atuo_close=yes"], "warning[MIC709]"),
+        (&["--annotation", &wrong_hash], "error[MIC704]"),
+        (&["--annotation", &no_hash], "error[MIC708]"),
         (&["--pedestal", "xen"], "error[MIC601]"),
         (&["--pedestal", "baremetal", "--board", "qemu_arm64"], "error[MIC705]"),
         (&["--board", "qemu_x86"], "error[MIC706]"),
@@ -308,6 +324,17 @@ fn what_is_asked_for_is_checked() {
         assert!(stderr(&output).contains(code), "{args:?}: {}", stderr(&output));
         assert_eq!(output.status.code(), Some(code.starts_with("error").into()), "{args:?}");
     }
+}
+
+#[test]
+fn a_client_conf_that_is_too_large_is_not_packed() {
+    let dir = workplace();
+    let values: Vec<_> = (0..17).map(|n| format!("IOMem{n}={}", "x".repeat(4000))).collect();
+    let args = values.iter().flat_map(|value| ["--set", value]);
+    let output = run(dir.path(), &["pack", "zephyr.elf"].into_iter().chain(args).collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("error[MIC701]"), "{}", stderr(&output));
+    assert_eq!(names(dir.path()), ["zephyr.elf"]);
 }
 
 #[test]

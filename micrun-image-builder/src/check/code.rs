@@ -148,6 +148,12 @@ codes! {
         "The board's core cannot run this firmware.";
     MemoryBelowNeed = "MIC707" Warning always: "the memory given is less than the segments need",
         "The sum of the segments' sizes in memory is larger than Memory in client.conf.";
+    BadAnnotation = "MIC708" Error always: "an annotation's value cannot be used",
+        "The runtime would refuse the container for it. The value has to be of the annotation's kind: yes or no, MiB, a duration and so on.";
+    UnknownAnnotation = "MIC709" Warning always: "MicRun has no such annotation",
+        "The key begins with MicRun's prefix, but nobody reads it. Usually it is misspelt.";
+    PedestalConfMissing = "MIC710" Error always: "the image does not hold the pedestal's file",
+        "PedestalConf names a file inside the image, and this version of the builder packs the firmware alone.";
 }
 
 impl Code {

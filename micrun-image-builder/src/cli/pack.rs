@@ -14,7 +14,7 @@ use super::{BoardDirs, CliError, Format, render};
 use crate::check::{Code, Report};
 use crate::image::{Compression, Epoch, Platform, Reference};
 use crate::output::Destination;
-use crate::pack::{Request, UserAnnotation, UserKey, pack};
+use crate::pack::{Request, UserAnnotation, UserKey, UserValue, duplicate_key, pack};
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -84,6 +84,8 @@ fn allowable_code(text: &str) -> Result<Code, String> {
 
 pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     let destination = destination(args)?;
+    refuse_duplicates("--set", &args.keys)?;
+    refuse_duplicates("--annotation", &args.annotations)?;
     let boards = args.boards.load()?;
     let request = Request {
         file_stem: &args.firmware.file_stem().unwrap_or_default().to_string_lossy(),
@@ -134,6 +136,13 @@ fn destination(args: &PackArgs) -> Result<Destination, CliError> {
         ));
     }
     Ok(destination)
+}
+
+fn refuse_duplicates(option: &str, values: &[impl UserValue]) -> Result<(), CliError> {
+    match duplicate_key(values) {
+        Some(key) => Err(CliError::Usage(format!("{option} {key} is given twice: leave one of them out"))),
+        None => Ok(()),
+    }
 }
 
 fn board<'b>(boards: &'b Boards, name: &str) -> Result<&'b BoardProfile, CliError> {

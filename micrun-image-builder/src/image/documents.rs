@@ -14,9 +14,9 @@ use super::layer::Layer;
 use super::{Contents, Document, ImageError};
 
 /// The key under which containerd looks for an image's full name.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
+pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// The key under which skopeo and umoci look for an image's tag (image-spec, "Annotations").
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 pub(super) fn config(contents: &Contents<'_>, layer: &Layer) -> Result<Vec<u8>, ImageError> {
     let process = ConfigBuilder::default()

@@ -19,6 +19,7 @@ mod reference;
 pub use archive::write_archive;
 pub use compression::{Compression, UnknownCompression};
 pub use directory::write_directory;
+pub use documents::{CONTAINERD_NAME, REF_NAME};
 pub use epoch::{BadEpoch, Epoch};
 pub use platform::{BadPlatform, Platform};
 pub use reference::{BadReference, Reference};

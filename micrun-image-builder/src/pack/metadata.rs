@@ -2,101 +2,18 @@
 //! image annotations to a runtime; registries, policies and people read the annotations.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use micrun_image_spec::annotation::{
-    self, BOARD, CONTAINER_FIRMWARE_HASH, CONTAINER_FIRMWARE_PATH, CONTAINER_OS, PED_CONF, PED_PEDESTAL,
+    self, BOARD, CONTAINER_FIRMWARE_HASH, CONTAINER_FIRMWARE_PATH, CONTAINER_OS, Kind, PED_CONF, PED_PEDESTAL,
 };
 use micrun_image_spec::client_conf::{ClientConf, ClientConfError, Key};
 use micrun_image_spec::digest::Sha256Digest;
 use micrun_image_spec::units::Mib;
 use micrun_image_spec::{CLIENT_CONF_PATH, FIRMWARE_PATH};
 
-use super::{Decisions, Metadata, Request};
+use super::{Decisions, Metadata, Request, UserAnnotation};
 use crate::check::{Code, Place, Report};
 use crate::elf::Elf;
-
-/// `KEY=VALUE` for client.conf.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserKey {
-    key: String,
-    value: String,
-}
-
-/// A text that sets no key of client.conf.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UserKeyError {
-    /// No equals sign.
-    #[error("write KEY=VALUE, such as Memory=64")]
-    NoEquals,
-    /// A key that is not free to choose.
-    #[error("{key} is set by the builder: {instead}")]
-    Reserved {
-        /// The key.
-        key: Key,
-        /// What to do.
-        instead: &'static str,
-    },
-}
-
-impl FromStr for UserKey {
-    type Err = UserKeyError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (key, value) = text.split_once('=').ok_or(UserKeyError::NoEquals)?;
-        let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
-        let instead = match Key::from_name(&key) {
-            Some(Key::Pedestal) => "use --pedestal",
-            Some(Key::ClientPath) => "the firmware is always /firmware.elf",
-            Some(Key::Name) => "the runtime puts the container's name there",
-            _ => return Ok(UserKey { key, value }),
-        };
-        Err(UserKeyError::Reserved { key: Key::from_name(&key).unwrap_or(Key::Name), instead })
-    }
-}
-
-/// `KEY=VALUE` for the manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserAnnotation {
-    key: String,
-    value: String,
-}
-
-/// A text that makes no annotation.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AnnotationError {
-    /// No equals sign, or nothing before it.
-    #[error("write KEY=VALUE, such as org.opencontainers.image.vendor=me")]
-    NoKey,
-    /// A key for which there is an option.
-    #[error("{key} is set by the builder: {instead}")]
-    Reserved {
-        /// The key.
-        key: String,
-        /// What to do.
-        instead: &'static str,
-    },
-}
-
-impl FromStr for UserAnnotation {
-    type Err = AnnotationError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (key, value) = text.split_once('=').ok_or(AnnotationError::NoKey)?;
-        if key.is_empty() || key.contains(char::is_whitespace) {
-            return Err(AnnotationError::NoKey);
-        }
-        let instead = match annotation::strip(key).map(|key| key.name) {
-            Some(CONTAINER_OS) => "use --rtos",
-            Some(BOARD) => "use --board",
-            Some(PED_PEDESTAL) => "use --pedestal",
-            Some(PED_CONF) => "use --set PedestalConf=...",
-            Some(CONTAINER_FIRMWARE_PATH) => "the firmware is always /firmware.elf",
-            _ => return Ok(UserAnnotation { key: key.to_owned(), value: value.to_owned() }),
-        };
-        Err(AnnotationError::Reserved { key: key.to_owned(), instead })
-    }
-}
 
 /// Puts client.conf and annotations together.
 pub(super) fn assemble(
@@ -115,6 +32,7 @@ pub(super) fn assemble(
         writer.user_annotation(annotation, decisions);
     }
     writer.image_spec_annotations(request, decisions);
+    writer.pedestal_conf();
     writer.check_whole(elf);
     Metadata { client_conf: writer.conf, annotations: writer.annotations }
 }
@@ -153,31 +71,51 @@ impl Writer<'_> {
     }
 
     fn user_annotation(&mut self, user: &UserAnnotation, decisions: &Decisions) {
-        let Some(key) = annotation::strip(&user.key) else {
+        let Some((name, legacy)) = &user.ours else {
             self.annotations.insert(user.key.clone(), user.value.clone());
             return;
         };
-        let place = || Some(Place::Option(format!("--annotation {}", user.key)));
-        if key.legacy {
+        let option = format!("--annotation {}", user.key);
+        let place = || Some(Place::Option(option.clone()));
+        if *legacy {
             self.report.add(
                 Code::LegacyAnnotation,
                 place(),
                 format!("{} is an old spelling", user.key),
-                format!("write {}", annotation::key(key.name)),
+                format!("write {}", annotation::key(name)),
             );
         }
-        if key.name == CONTAINER_FIRMWARE_HASH {
-            if user.value.parse::<Sha256Digest>() != Ok(decisions.firmware_digest) {
-                self.report.add(
-                    Code::HashMismatch,
-                    place(),
-                    format!("the firmware's digest is {}, not {}", decisions.firmware_digest, user.value),
-                    "give the file that the digest was made of, or leave the annotation out",
-                );
+        match Kind::of(name).map(|kind| kind.check(&user.value)) {
+            Some(Err(error)) => {
+                let message = format!("{}: {error}", user.key);
+                self.report.add(Code::BadAnnotation, place(), message, "change the value");
+                return;
             }
-            return;
+            None => self.report.add(
+                Code::UnknownAnnotation,
+                place(),
+                format!("MicRun has no annotation {name}"),
+                "check the spelling, or use a prefix of your own",
+            ),
+            Some(Ok(())) => {}
         }
-        self.ours(key.name, &user.value, &format!("--annotation {}", user.key));
+        if name == CONTAINER_FIRMWARE_HASH {
+            self.check_hash(&user.value, decisions.firmware_digest, place());
+        } else {
+            self.ours(name, &user.value, &option);
+        }
+    }
+
+    /// The annotation itself is the builder's, whatever its spelling.
+    fn check_hash(&mut self, given: &str, actual: Sha256Digest, place: Option<Place>) {
+        if given.parse() != Ok(actual) {
+            self.report.add(
+                Code::HashMismatch,
+                place,
+                format!("the firmware's digest is {actual}, not {given}"),
+                "give the file that the digest was made of, or leave the annotation out",
+            );
+        }
     }
 
     /// The keys that every registry knows (image-spec, "Annotations"); the user's own values stay.
@@ -189,9 +127,20 @@ impl Writer<'_> {
                 self.annotations.entry(format!("org.opencontainers.image.{name}")).or_insert(value);
             }
         }
-        if let Some(file) = self.conf.pedestal_conf() {
-            self.annotations.insert(annotation::key(PED_CONF), file.to_string());
+    }
+
+    /// Until a file can be added to the image, only its own files can be named.
+    fn pedestal_conf(&mut self) {
+        let Some(file) = self.conf.pedestal_conf() else { return };
+        if ![FIRMWARE_PATH, CLIENT_CONF_PATH].contains(&file.as_str()) {
+            self.report.add(
+                Code::PedestalConfMissing,
+                Some(Place::Option("--set PedestalConf".to_owned())),
+                format!("the image does not hold the file {file}"),
+                "leave PedestalConf out: this version packs the firmware alone",
+            );
         }
+        self.annotations.insert(annotation::key(PED_CONF), file.to_string());
     }
 
     fn check_whole(&mut self, elf: &Elf<'_>) {

@@ -9,10 +9,11 @@ use micrun_image_spec::firmware::{Pedestal, Rtos};
 mod choice;
 mod decide;
 mod metadata;
+mod user;
 
 pub use choice::{Choice, Source};
 pub use decide::Decisions;
-pub use metadata::{AnnotationError, UserAnnotation, UserKey, UserKeyError};
+pub use user::{AnnotationError, UserAnnotation, UserKey, UserKeyError, UserValue, duplicate_key};
 
 use crate::check::{self, Code, Report};
 use crate::detect::{self, Identity};
@@ -56,6 +57,9 @@ pub struct Packed {
 }
 
 /// Packs a firmware. Everything worth saying goes into the report; if it has errors, there is no image.
+///
+/// # Errors
+/// If the image's layer cannot be put into its temporary file.
 pub fn pack(
     request: Request<'_>,
     firmware: &[u8],

@@ -32,7 +32,7 @@ uint32_t board_uptime_ms(void);
 
 /* What this board's power-off can do. */
 extern const bool board_can_power_off;
-extern const bool board_can_carry_code;
+extern const uint8_t board_code_max; /* the highest exit code that it carries; 0 if it carries none */
 
 /* Called only where board_can_power_off. The code is ignored where the board cannot carry one. */
 noreturn void board_power_off(uint8_t code);

@@ -224,13 +224,13 @@ static void poweroff(const char *arguments)
 {
 	uint32_t code = 0;
 
-	if (*arguments && !parse(arguments, UINT8_MAX, &code))
+	if (*arguments && !parse(arguments, board_code_max ? board_code_max : UINT8_MAX, &code))
 		return;
 	if (!board_can_power_off) {
 		put_line("this board cannot power off: stop it from outside");
 		return;
 	}
-	if (code && !board_can_carry_code)
+	if (code && !board_code_max)
 		put_line("this board's power-off carries no code: powering off without it");
 	board_power_off((uint8_t)code);
 }

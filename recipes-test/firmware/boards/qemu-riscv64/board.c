@@ -2,7 +2,7 @@
 /*
  * qemu-system-riscv64 -machine virt -bios none. Addresses and interrupts: QEMU, hw/riscv/virt.c (virt_memmap).
  */
-#include "board.h"
+#include "boards/ns16550.h"
 
 #define FINISHER 0x00100000u
 #define MTIME 0x0200bff8u
@@ -21,17 +21,14 @@
 #define MIE_EXTERNAL (1u << 11)
 #define MCAUSE_EXTERNAL (UINT64_C(1) << 63 | 11)
 
-/* Registers of the NS16550, one byte apart. */
-enum { UART_DATA = 0, UART_IER = 1, UART_LCR = 3, UART_LSR = 5 };
-enum { LSR_DATA = 1 << 0, LSR_ROOM = 1 << 5, LSR_SENT = 1 << 6 };
-
 #define READ(name) ({ uint64_t value_; __asm__ volatile("csrr %0, " name : "=r"(value_)); value_; })
 
 const bool board_can_power_off = true;
-const bool board_can_carry_code = true;
+const uint8_t board_code_max = 255;
 
 static uint64_t boot_time;
 
+/* One byte apart. */
 static void uart_write(unsigned reg, uint8_t value)
 {
 	*(volatile uint8_t *)(uintptr_t)(UART + reg) = value;
@@ -71,12 +68,7 @@ void __attribute__((interrupt("machine"), aligned(4))) board_trap(void)
 void board_init(void)
 {
 	boot_time = now();
-	/*
-	 * The FIFO stays off: with QEMU 7.2, input that a client has already sent when it is switched on can be lost or
-	 * get stuck. Without it QEMU hands over one byte at a time and keeps the sender waiting.
-	 */
-	uart_write(UART_LCR, 3); /* 8 bits */
-	board_receive_interrupt(true);
+	ns16550_init();
 	write32(PLIC + 4 * UART_INTERRUPT, 1); /* priority */
 	write32(PLIC + 0x2000, 1u << UART_INTERRUPT); /* enable */
 	write32(PLIC + 0x200000, 0); /* threshold: let all in */
@@ -84,16 +76,10 @@ void board_init(void)
 	cpu_interrupts_on();
 }
 
-void board_put(char c)
-{
-	while (!(uart_read(UART_LSR) & LSR_ROOM))
-		;
-	uart_write(UART_DATA, (uint8_t)c);
-}
-
-bool board_has_input(void) { return uart_read(UART_LSR) & LSR_DATA; }
-char board_get(void) { return (char)uart_read(UART_DATA); }
-void board_receive_interrupt(bool on) { uart_write(UART_IER, on); }
+void board_put(char c) { ns16550_put(c); }
+bool board_has_input(void) { return ns16550_has_input(); }
+char board_get(void) { return ns16550_get(); }
+void board_receive_interrupt(bool on) { ns16550_receive_interrupt(on); }
 
 uint32_t board_uptime_ms(void)
 {
@@ -102,8 +88,7 @@ uint32_t board_uptime_ms(void)
 
 static noreturn void finish(uint32_t value)
 {
-	while (!(uart_read(UART_LSR) & LSR_SENT))
-		;
+	ns16550_flush();
 	write32(FINISHER, value);
 	for (;;)
 		__asm__ volatile("wfi");

@@ -24,7 +24,7 @@
 #define READ_BANKED(name, el) ((el) == 1 ? READ(name "_el1") : (el) == 2 ? READ(name "_el2") : READ(name "_el3"))
 
 const bool board_can_power_off = true;
-const bool board_can_carry_code = false; /* PSCI SYSTEM_OFF has no arguments */
+const uint8_t board_code_max = 0; /* PSCI SYSTEM_OFF has no arguments */
 
 static uint64_t boot_count;
 

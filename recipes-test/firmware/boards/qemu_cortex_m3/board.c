@@ -24,7 +24,7 @@
 #define CLOCK_HZ 12500000u
 
 const bool board_can_power_off = false; /* there is no such register; semihosting could, but opens host files */
-const bool board_can_carry_code = false;
+const uint8_t board_code_max = 0;
 
 static volatile uint32_t seconds;
 

@@ -90,8 +90,17 @@ pub const OURS_CORTEX_M3: Firmware = Firmware {
     ..OURS_ARM64
 };
 
+/// Our test firmware on a PC, where QEMU's exit status is twice the guest's code plus one.
+pub const OURS_X86: Firmware = Firmware {
+    name: "test firmware x86",
+    tag: "firmware-x86",
+    board: "qemu_x86",
+    elf: Elf::Built("qemu_x86.elf"),
+    ..OURS_ARM64
+};
+
 /// Everything that the tests boot.
-pub const ALL: [Firmware; 7] = [
+pub const ALL: [Firmware; 8] = [
     U_BOOT_ARM64,
     Firmware {
         name: "u-boot arm",
@@ -119,6 +128,7 @@ pub const ALL: [Firmware; 7] = [
     OURS_ARM64,
     OURS_CORTEX_M3,
     OURS_RISCV64,
+    OURS_X86,
 ];
 
 impl Firmware {

@@ -47,10 +47,12 @@ pub static DEMO: [Need; 4] = [
 ];
 
 /// What the other guests of the tests need on top of [`DEMO`].
-pub static GUESTS: [Need; 4] = [
+pub static GUESTS: [Need; 6] = [
     program(&["gcc-arm-none-eabi"], "arm-none-eabi-gcc"),
+    program(&["gcc-i686-linux-gnu"], "i686-linux-gnu-gcc"),
     program(&["gcc-riscv64-linux-gnu"], "riscv64-linux-gnu-gcc"),
     program(&["qemu-system-riscv", "qemu-system-misc"], "qemu-system-riscv64"),
+    program(&["qemu-system-x86"], "qemu-system-i386"),
     file(&["opensbi"], "/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_jump.elf"),
 ];
 

@@ -12,6 +12,8 @@
 //!
 //! Firmware people sit at Windows, macOS and Linux machines: nothing here needs one of them.
 
+#![warn(clippy::missing_errors_doc)]
+
 pub mod check;
 pub mod cli;
 pub mod detect;

@@ -152,6 +152,59 @@ fn a_refused_firmware_leaves_no_file() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_is_a_finding_too() {
+    let dir = workplace();
+    for (file, said) in [("absent.elf", "No such file"), (".", "no regular file")] {
+        let output = run(dir.path(), &["pack", file, "-o", "a.tar", "--format", "json"]);
+        assert_eq!(output.status.code(), Some(1));
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let finding = &result["findings"][0];
+        assert_eq!(finding["code"], "MIC111");
+        assert!(finding["message"].as_str().unwrap().contains(said), "{finding}");
+    }
+}
+
+#[test]
+fn an_allowed_error_is_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    TestElf { entry: 0, ..TestElf::new() }.write_to(&dir.path().join("a.elf"));
+    let output = run(dir.path(), &["pack", "a.elf", "--allow", "MIC302", "--format", "json"]);
+    assert!(output.status.success());
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let allowed = |code: &str| {
+        let finding =
+            result["findings"].as_array().unwrap().iter().find(|f| f["code"] == code).unwrap().clone();
+        (finding["severity"].clone(), finding["allowed"].clone())
+    };
+    assert_eq!(allowed("MIC302"), ("warning".into(), true.into()));
+    assert_eq!(allowed("MIC401"), ("warning".into(), Value::Null));
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_steers_the_terminal() {
+    let dir = workplace();
+    let name = "a\x1b[31m\n.elf";
+    fs::copy(dir.path().join("zephyr.elf"), dir.path().join(name)).unwrap();
+    fs::create_dir(dir.path().join("boards.d")).unwrap();
+    let shown = stdout(&run(dir.path(), &["boards", "show", "qemu_arm"]));
+    let description = shown.lines().find(|line| line.starts_with("description: ")).unwrap();
+    let board = shown.replace(description, "description: \"\\e[31m\"").replace("name: qemu_arm", "name: red");
+    fs::write(dir.path().join("boards.d/red.yaml"), board).unwrap();
+    for args in [
+        &["pack", name][..],
+        &["pack", name, "--board", "qemu_x86"],
+        &["pack", "zephyr.elf", "-o", "absent\x1b/a"],
+        &["boards", "list", "--boards-dir", "boards.d"],
+        &["boards", "show", "red", "--boards-dir", "boards.d"],
+    ] {
+        let output = run(dir.path(), args);
+        let text = stdout(&output) + &stderr(&output);
+        assert!(!text.contains('\x1b') && text.len() > 20, "{args:?}: {text:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_written_leaves_no_file() {
     let dir = workplace();
     assert_eq!(run(dir.path(), &["pack", "zephyr.elf", "-o", "absent/a.tar"]).status.code(), Some(1));

@@ -90,6 +90,8 @@ fn the_umask_and_the_files_mode_are_not_in_the_image() {
 fn time_comes_from_source_date_epoch_alone() {
     let (plain, _) = packed("none", None, |_| {});
     let (dated, _) = packed("none", Some("1700000000"), |_| {});
+    let (emptied, _) = packed("none", Some(""), |_| {});
+    assert!(plain == emptied, "an empty variable is an unset one");
     let (again, _) = packed("none", Some("1700000000"), |dir| {
         fs::write(dir.join("unrelated"), "").unwrap();
     });
@@ -106,7 +108,7 @@ fn time_comes_from_source_date_epoch_alone() {
 fn a_bad_source_date_epoch_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     firmware().write_to(&dir.path().join("a.elf"));
-    for bad in ["", "yesterday", "-1", "1e9"] {
+    for bad in ["yesterday", "-1", "1e9"] {
         let output = builder()
             .current_dir(dir.path())
             .args(["pack", "a.elf"])

@@ -1,5 +1,6 @@
 //! The words for what a firmware is: its architecture, its RTOS, and the pedestal it runs on.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -195,11 +196,16 @@ pub enum Rtos {
 
 /// The name of an RTOS that is not one of the known ones: a lower-case word, built by parsing an [`Rtos`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OtherRtos(String);
+pub struct OtherRtos(Cow<'static, str>);
 
 impl Rtos {
     /// Longest name in bytes; our own choice, far above any real name.
     pub const MAX_LEN: usize = 64;
+
+    /// Das U-Boot: a boot loader, but what many people have at hand.
+    pub const U_BOOT: Rtos = Rtos::Other(OtherRtos(Cow::Borrowed("u-boot")));
+    /// OpenSBI, the same for RISC-V.
+    pub const OPENSBI: Rtos = Rtos::Other(OtherRtos(Cow::Borrowed("opensbi")));
 
     const KNOWN: [Rtos; 6] =
         [Rtos::Zephyr, Rtos::Uniproton, Rtos::Freertos, Rtos::RtThread, Rtos::Nuttx, Rtos::Baremetal];
@@ -234,7 +240,7 @@ impl FromStr for Rtos {
         if text.len() > Rtos::MAX_LEN || !is_lower_case_word(text) {
             return Err(UnknownWord::Rtos(excerpt(text)));
         }
-        Ok(Rtos::Other(OtherRtos(text.to_owned())))
+        Ok(Rtos::Other(OtherRtos(Cow::Owned(text.to_owned()))))
     }
 }
 
@@ -252,6 +258,8 @@ mod tests {
         for pedestal in Pedestal::ALL {
             assert_eq!(pedestal.to_string().parse(), Ok(pedestal));
         }
+        assert_eq!("u-boot".parse(), Ok(Rtos::U_BOOT));
+        assert_eq!("opensbi".parse(), Ok(Rtos::OPENSBI));
         for name in ["zephyr", "rt-thread", "baremetal", "u-boot", "threadx6.2"] {
             assert_eq!(name.parse::<Rtos>().unwrap().as_str(), name);
         }

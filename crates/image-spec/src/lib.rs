@@ -12,7 +12,10 @@
 //! | [`digest`] | `sha256:…` and hashing while copying |
 //! | [`firmware`] | the vocabulary: architecture, RTOS, pedestal |
 //! | [`rootfs_path`] | a path that cannot leave the image's root |
+//! | [`text`] | how texts from outside are quoted in messages |
 //! | [`units`] | MiB and byte sizes |
+
+#![warn(clippy::missing_errors_doc)]
 
 pub mod annotation;
 pub mod board;
@@ -20,9 +23,8 @@ pub mod client_conf;
 pub mod digest;
 pub mod firmware;
 pub mod rootfs_path;
+pub mod text;
 pub mod units;
-
-mod text;
 
 /// Where the builder puts the firmware ELF inside the image.
 pub const FIRMWARE_PATH: &str = "/firmware.elf";

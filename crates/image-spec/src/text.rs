@@ -1,4 +1,4 @@
-//! Helpers that several modules share: serde through `Display` and `FromStr`, words, booleans.
+//! What several modules share: quoting texts from outside, serde through `Display` and `FromStr`, words, booleans.
 
 /// Serializes a type as the string that its `Display` writes and its `FromStr` reads.
 macro_rules! serde_as_string {
@@ -34,8 +34,8 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// Shortens a value from outside so that an error message stays one readable line.
-pub(crate) fn excerpt(text: &str) -> String {
+/// Shortens and escapes a value from outside so that an error message stays one readable line.
+pub fn excerpt(text: &str) -> String {
     const LIMIT: usize = 60;
     let escaped: String = text.chars().take(LIMIT).flat_map(char::escape_debug).collect();
     if text.chars().nth(LIMIT).is_some() { format!("{escaped}...") } else { escaped }

@@ -11,7 +11,7 @@ pub fn advise(elf: &Elf<'_>, identity: Option<&Identity>, report: &mut Report) {
             Code::UnknownRtos,
             None,
             "the RTOS was not recognised, so the image names none",
-            "name it: --rtos zephyr, or --rtos baremetal for a program without an operating system",
+            "name it: --rtos zephyr, or --rtos baremetal for a program without an operating system, which silences this",
         ),
         Some(identity) if identity.version.is_none() => report.add(
             Code::UnknownVersion,

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use micrun_image_spec::text::excerpt;
 use serde::{Serialize, Serializer};
 
 /// How bad a finding is.
@@ -89,6 +90,8 @@ codes! {
         "The file is a 32-bit file for a 64-bit machine or the other way round (ILP32 on aarch64 and x32 included).";
     WrongByteOrder = "MIC110" Error always: "the byte order is not supported",
         "Every supported board is little-endian.";
+    Unreadable = "MIC111" Error always: "the file cannot be read",
+        "It is not there, may not be read, or is no regular file. Pipes are not read: a firmware is looked at more than once.";
 
     DynamicLinuxProgram = "MIC201" Error allowed: "this is a Linux program, dynamically linked",
         "The file asks for a dynamic linker (PT_INTERP) or for shared libraries (DT_NEEDED). Firmware has neither. A dynamic section alone proves nothing: firmware that relocates itself has one.";
@@ -123,7 +126,7 @@ codes! {
         "Two segments put the same bytes to the same addresses. Some linkers do so; it harms nobody.";
 
     UnknownRtos = "MIC401" Warning always: "the RTOS was not recognised",
-        "The image then carries no annotation container.os, and the runtime knows nothing about the guest's console and shell. Programs without an operating system are not recognised by anything.";
+        "The image then carries no annotation container.os, and the runtime knows nothing about the guest's console and shell. Programs without an operating system are not recognised by anything; --rtos baremetal says that it is one, and silences this.";
     UnknownVersion = "MIC402" Note always: "the version of the RTOS was not found",
         "Many firmwares do not contain it, or only a format string.";
     DebugInfoLargerThanCode = "MIC403" Warning always: "the debug information is larger than the program",
@@ -204,7 +207,7 @@ impl FromStr for Code {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = TABLE.iter().find(|entry| entry.id.eq_ignore_ascii_case(text));
-        found.map(|entry| entry.code).ok_or_else(|| UnknownCode(text.chars().take(40).collect()))
+        found.map(|entry| entry.code).ok_or_else(|| UnknownCode(excerpt(text)))
     }
 }
 

@@ -20,6 +20,9 @@ pub struct Finding {
     pub place: Option<Place>,
     /// What to do.
     pub remedy: String,
+    /// An error that the user allowed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allowed: bool,
 }
 
 /// A place in the input.
@@ -62,7 +65,7 @@ impl Report {
         remedy: impl Into<String>,
     ) {
         let (message, remedy) = (message.into(), remedy.into());
-        self.0.push(Finding { code, severity: code.severity(), message, place, remedy });
+        self.0.push(Finding { code, severity: code.severity(), message, place, remedy, allowed: false });
     }
 
     /// Turns the errors that the user allows into warnings.
@@ -71,6 +74,7 @@ impl Report {
             let error = finding.severity == Severity::Error;
             if error && finding.code.can_be_allowed() && allowed.contains(&finding.code) {
                 finding.severity = Severity::Warning;
+                finding.allowed = true;
             }
         }
     }

@@ -9,7 +9,8 @@ use clap::{Args, Subcommand};
 use micrun_image_spec::board::{BoardProfile, Boards, Origin};
 use serde::Serialize;
 
-use super::{BoardDirs, CliError, Format, render};
+use super::render::{self, printable};
+use super::{BoardDirs, CliError, Format};
 
 #[derive(Args)]
 #[command(arg_required_else_help = true)]
@@ -66,10 +67,11 @@ fn list(boards: &Boards, format: Format) -> Result<(), CliError> {
     for (board, origin) in boards.iter() {
         let from = match origin {
             Origin::BuiltIn => String::new(),
-            Origin::File(path) => format!(" [{}]", path.display()),
+            Origin::File(path) => format!(" [{}]", printable(&path.display().to_string())),
         };
+        let description = printable(&board.description);
         // Writing into a string cannot fail.
-        let _ = writeln!(text, "{:<18} {:<8} {}{from}", board.name, board.arch, board.description);
+        let _ = writeln!(text, "{:<18} {:<8} {description}{from}", board.name, board.arch);
     }
     Ok(io::stdout().write_all(text.as_bytes())?)
 }
@@ -83,7 +85,9 @@ fn show(boards: &Boards, name: &str, format: Format) -> Result<(), CliError> {
     };
     match format {
         Format::Json => print_json(&record(board, origin)),
-        Format::Text => Ok(write!(io::stdout(), "# {origin}\n{}", board.to_yaml())?),
+        Format::Text => {
+            Ok(write!(io::stdout(), "# {}\n{}", printable(&origin.to_string()), board.to_yaml())?)
+        }
     }
 }
 
@@ -108,7 +112,11 @@ fn validate(mut boards: Boards, files: &[PathBuf], format: Format) -> Result<Exi
         };
         if format == Format::Text {
             match (&board, &error) {
-                (Some(board), _) => writeln!(io::stdout(), "{}: board {board} is valid", file.display())?,
+                (Some(board), _) => writeln!(
+                    io::stdout(),
+                    "{}: board {board} is valid",
+                    printable(&file.display().to_string())
+                )?,
                 (None, error) => error.iter().for_each(render::error),
             }
         }

@@ -85,8 +85,6 @@ enum CliError {
     /// The command line makes no sense.
     #[error("{0}")]
     Usage(String),
-    #[error("cannot read the firmware {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Epoch(#[from] BadEpoch),
     #[error(transparent)]

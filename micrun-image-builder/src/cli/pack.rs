@@ -69,7 +69,8 @@ Examples:
   micrun-image-builder pack app.elf --board qemu_arm64 --rtos baremetal -o oci:app
   micrun-image-builder pack zephyr.elf -o - | ssh node ctr image import -
 
-Time stamps are those of SOURCE_DATE_EPOCH, else 1970: the same inputs give the same image.";
+Time stamps are those of SOURCE_DATE_EPOCH, else 1970: the same inputs give the same image
+for the same --platform.";
 
 /// Larger than any firmware with its debug information; it is read into memory whole.
 const MAX_FIRMWARE: u64 = 512 << 20;
@@ -101,9 +102,11 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         epoch: source_date_epoch()?,
         boards: &boards,
     };
-    let firmware = read(&args.firmware)?;
     let mut report = Report::default();
-    let packed = pack(request, &firmware, &mut report)?;
+    let packed = match read(&args.firmware, &mut report) {
+        Some(firmware) => pack(request, &firmware, &mut report)?,
+        None => None,
+    };
     if args.format == Format::Text {
         render::report(&report, &args.firmware, args.quiet);
     }
@@ -153,24 +156,42 @@ fn board<'b>(boards: &'b Boards, name: &str) -> Result<&'b BoardProfile, CliErro
 }
 
 fn source_date_epoch() -> Result<Option<Epoch>, CliError> {
-    match std::env::var_os("SOURCE_DATE_EPOCH") {
+    // An empty variable is one that somebody wanted to unset.
+    match std::env::var_os("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) {
         Some(text) => Ok(Some(text.to_string_lossy().parse()?)),
         None => Ok(None),
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CliError> {
-    let failed = |source| CliError::Read { path: path.to_owned(), source };
-    let metadata = path.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(failed(io::Error::other("it is not a regular file")));
+/// The firmware's bytes. None if they cannot be read; then the report says why.
+fn read(path: &Path, report: &mut Report) -> Option<Vec<u8>> {
+    let mut unreadable = |reason: String, remedy: &str| {
+        report.add(Code::Unreadable, None, format!("cannot read the firmware: {reason}"), remedy);
+    };
+    match path.metadata() {
+        Ok(metadata) if !metadata.is_file() => {
+            unreadable(
+                "it is no regular file".to_owned(),
+                "give the ELF file; copy what comes from a pipe into one",
+            );
+        }
+        Ok(metadata) if metadata.len() > MAX_FIRMWARE => {
+            let reason = format!("it is larger than {} MiB", MAX_FIRMWARE >> 20);
+            unreadable(reason, "give a file without debug information, made with: objcopy --strip-debug");
+        }
+        Ok(metadata) => match read_up_to(path, metadata.len()) {
+            Ok(bytes) => return Some(bytes),
+            Err(error) => unreadable(error.to_string(), "see that the file can be read, and try again"),
+        },
+        Err(error) => unreadable(error.to_string(), "check the path, and who may read there"),
     }
-    if metadata.len() > MAX_FIRMWARE {
-        return Err(failed(io::Error::other(format!("it is larger than {} MiB", MAX_FIRMWARE >> 20))));
-    }
-    // The length is the file system's word, and the read stops there: a file that grows is cut, not followed.
+    None
+}
+
+/// The length is the file system's word, and the read stops there: a file that grows is cut, not followed.
+fn read_up_to(path: &Path, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(metadata.len() as usize).map_err(|e| failed(io::Error::other(e)))?;
-    File::open(path).and_then(|file| file.take(metadata.len()).read_to_end(&mut bytes)).map_err(failed)?;
+    bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX)).map_err(io::Error::other)?;
+    File::open(path)?.take(length).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -53,12 +53,9 @@ pub(super) fn report(report: &Report, file: &Path, errors_only: bool) {
 fn render(finding: &Finding, file: &Path, style: Style) -> String {
     let head = style.severity(finding.severity, &format!("{}[{}]", finding.severity, finding.code));
     let place = finding.place.as_ref().map(|place| format!(": {place}")).unwrap_or_default();
-    let file = file.display();
-    let mut text = format!(
-        "{head}: {}\n  --> {file}{place}\n  help: {}\n",
-        style.bold(&finding.message),
-        finding.remedy
-    );
+    let place = printable(&format!("{}{place}", file.display()));
+    let (message, remedy) = (style.bold(&printable(&finding.message)), printable(&finding.remedy));
+    let mut text = format!("{head}: {message}\n  --> {place}\n  help: {remedy}\n");
     if finding.severity == Severity::Error && finding.code.can_be_allowed() {
         text += &format!("        or pack it as it is: --allow {}\n", finding.code);
     }
@@ -69,5 +66,11 @@ fn render(finding: &Finding, file: &Path, style: Style) -> String {
 pub(super) fn error(error: &CliError) {
     let style = Style::for_stderr();
     let head = style.severity(Severity::Error, "error");
-    let _ = writeln!(io::stderr(), "{head}: {}", style.bold(&error.to_string()));
+    let _ = writeln!(io::stderr(), "{head}: {}", style.bold(&printable(&error.to_string())));
+}
+
+/// Without what would steer the terminal: names of files and boards are somebody else's.
+pub(super) fn printable(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(escape).collect()
 }

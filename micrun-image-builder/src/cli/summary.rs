@@ -6,6 +6,7 @@ use std::path::Path;
 use micrun_image_spec::digest::Sha256Digest;
 use serde::Serialize;
 
+use super::render::printable;
 use crate::check::Report;
 use crate::output::Destination;
 use crate::pack::{Choice, Packed};
@@ -50,7 +51,7 @@ impl<'a> Summary<'a> {
         let reference = &decisions.reference.value;
         let image = ImageSummary {
             output: destination.path().map_or("-".to_owned(), |path| path.display().to_string()),
-            next: next_command(destination, &reference.to_string(), reference.short_name()),
+            next: next_command(destination, &reference.to_string(), &reference.container_id()),
             name: decisions.reference.map(ToString::to_string),
             digest: packed.image.digest(),
             diff_id: packed.image.diff_id(),
@@ -79,7 +80,7 @@ impl<'a> Summary<'a> {
             rtos += &format!(" {version}");
         }
         let board = image.board.value.clone().unwrap_or_else(unknown);
-        let mut text = format!("packed {} into {}\n", self.firmware, image.output);
+        let mut text = format!("packed {} into {}\n", printable(&self.firmware), printable(&image.output));
         text += &line("image", &image.name.value, &image.name);
         text += &format!("  {:<9} {}\n", "digest", image.digest);
         text += &format!("  {:<9} {} bytes\n", "size", image.size);
@@ -87,7 +88,7 @@ impl<'a> Summary<'a> {
         text += &line("board", &board, &image.board);
         text += &line("pedestal", &image.pedestal.value, &image.pedestal);
         text += &line("platform", &image.platform.value, &image.platform);
-        text += &format!("run it:\n  {}\n", image.next);
+        text += &format!("run it:\n  {}\n", printable(&image.next));
         print(destination, text.as_bytes())
     }
 }

@@ -27,5 +27,5 @@ pub fn identify(elf: &Elf<'_>) -> Option<Identity> {
     let traces = evidence::Traces::collect(elf);
     let (profile, evidence) = rtos::PROFILES.iter().find_map(|p| Some((p, p.matches(&traces)?)))?;
     let version = profile.version_prefix.and_then(|prefix| version::after(&traces, prefix));
-    Some(Identity { rtos: profile.rtos(), version, evidence })
+    Some(Identity { rtos: profile.rtos.clone(), version, evidence })
 }

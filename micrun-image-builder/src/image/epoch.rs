@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use micrun_image_spec::text::excerpt;
+
 /// Seconds since 1970, as in SOURCE_DATE_EPOCH (reproducible-builds.org). A tar header holds it in eleven octal
 /// digits, which is the bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,7 +31,7 @@ impl FromStr for Epoch {
         let digits = text.bytes().all(|b| b.is_ascii_digit());
         match text.parse() {
             Ok(seconds @ 0..=Epoch::MAX) if digits => Ok(Epoch(seconds)),
-            _ => Err(BadEpoch(text.chars().take(40).flat_map(char::escape_debug).collect())),
+            _ => Err(BadEpoch(excerpt(text))),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use micrun_image_spec::firmware::{Arch, Pedestal};
+use micrun_image_spec::text::excerpt;
 
 /// An OCI platform, `linux/arm64` or `linux/arm/v7`. The system is always Linux.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl FromStr for Platform {
             };
             Some(Platform { architecture, variant })
         };
-        parse().ok_or_else(|| BadPlatform(text.chars().take(60).flat_map(char::escape_debug).collect()))
+        parse().ok_or_else(|| BadPlatform(excerpt(text)))
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use micrun_image_spec::text::excerpt;
+
 /// A full image name with a tag: `docker.io/library/zephyr:latest`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
@@ -27,9 +29,23 @@ impl Reference {
         &self.tag
     }
 
-    /// The last part of the name, good as a container's name: `zephyr`.
+    /// The last part of the name: `zephyr`.
     pub fn short_name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// A container id made from the last part. containerd takes up to 76 letters and digits, with single `.`, `_` or
+    /// `-` between them; micad takes 65 bytes as a guest's name, which the id becomes.
+    pub fn container_id(&self) -> String {
+        const MAX: usize = 65;
+        let mut id = String::new();
+        for c in self.short_name().chars().take(MAX) {
+            if c.is_ascii_alphanumeric() || !id.ends_with(|last: char| !last.is_ascii_alphanumeric()) {
+                id.push(c);
+            }
+        }
+        id.truncate(id.trim_end_matches(|last: char| !last.is_ascii_alphanumeric()).len());
+        id
     }
 
     /// A name made from a file's stem: lower case, with `-` for every character that a name cannot have.
@@ -59,10 +75,7 @@ impl FromStr for Reference {
     type Err = BadReference;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = |problem| BadReference {
-            text: text.chars().take(100).flat_map(char::escape_debug).collect(),
-            problem,
-        };
+        let bad = |problem| BadReference { text: excerpt(text), problem };
         if text.contains('@') {
             return Err(bad("an image that is being made has no digest yet; give a tag"));
         }
@@ -174,6 +187,18 @@ mod tests {
             &"x".repeat(300),
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn makes_a_container_id_that_containerd_takes() {
+        let long = "x".repeat(64);
+        for (name, id) in [
+            ("reg.example/rtos/zephyr:v1", "zephyr"),
+            ("my__odd---name.x", "my_odd-name.x"),
+            (&format!("{long}-{long}"), &long),
+        ] {
+            assert_eq!(name.parse::<Reference>().unwrap().container_id(), id);
         }
     }
 

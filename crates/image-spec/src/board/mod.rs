@@ -98,6 +98,9 @@ impl ExitConvention {
 
 impl BoardProfile {
     /// Reads one profile. `origin` is named in errors: a path, or `built in`.
+    ///
+    /// # Errors
+    /// If the text is too long, no YAML, no profile, or contradicts itself; with the line where there is one.
     pub fn parse(origin: &str, text: &str) -> Result<Self, BoardError> {
         if text.len() > BoardError::MAX_BYTES {
             return Err(BoardError::too_large(origin, text.len() as u64));

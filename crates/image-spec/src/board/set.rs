@@ -57,6 +57,9 @@ impl Boards {
     /// The built-in boards and those of `*.yaml` in the given directories. A later board replaces an earlier one
     /// of the same name; within a directory, files are read in the order of their names. A directory that does
     /// not exist holds no boards.
+    ///
+    /// # Errors
+    /// The first file that cannot be read or used, or whose names belong to another board.
     pub fn load(dirs: &[PathBuf]) -> Result<Self, BoardError> {
         let mut boards = Boards::builtin();
         for dir in dirs {
@@ -126,6 +129,9 @@ fn yaml_files(dir: &Path) -> Result<Vec<PathBuf>, BoardError> {
 
 impl BoardProfile {
     /// Reads one board file, which must be a regular file (opening a FIFO would block for ever) of bounded size.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no profile.
     pub fn read(path: &Path) -> Result<Self, BoardError> {
         let failed = |e| BoardError::read(path, e);
         let metadata = fs::metadata(path).map_err(failed)?;

@@ -1,7 +1,7 @@
 //! Every firmware, on every containerd: detached with a log, and in the foreground with its own shell.
 
 use anyhow::{Result, ensure};
-use micrun_testkit::{Firmware, firmware};
+use micrun_testkit::{Firmware, firmware, wait};
 
 use crate::node::{Stage, Story};
 use crate::story;
@@ -34,7 +34,11 @@ fn detached(stage: &mut Stage<'_>, firmware: &Firmware) -> Result<()> {
     let status = stage.reap(id)?;
     ensure!(status == 137, "a killed guest ends with 128 + 9, not {status}");
 
-    let events = stage.events()?.of_task(id);
+    // They reach us a little after the calls that cause them have returned.
+    let events = wait::until("the event of the deletion", || {
+        let events = stage.events()?.of_task(id);
+        Ok(events.iter().any(|event| event.topic == "/tasks/delete").then_some(events))
+    })?;
     let topics: Vec<&str> = events.iter().map(|event| event.topic.as_str()).collect();
     let expected = ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"];
     ensure!(topics == expected, "the events came as {topics:?}");

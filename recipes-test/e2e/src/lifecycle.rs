@@ -7,7 +7,8 @@ use micrun_testkit::firmware::{OURS_ARM64, OURS_RISCV64};
 use micrun_testkit::{Console, observe, wait};
 
 use crate::node::{RUNTIME, Stage, Story};
-use crate::{kill_process, story};
+use crate::{kill_process, signal_process, story};
+use nix::sys::signal::Signal;
 
 pub fn stories() -> Vec<Story> {
     vec![
@@ -22,6 +23,8 @@ pub fn stories() -> Vec<Story> {
         story("containerd restarts under a guest", containerd_restarts),
         story("the shim is killed", shim_is_killed),
         story("QEMU is killed", qemu_is_killed),
+        story("QEMU hangs", qemu_hangs),
+        story("input from a pipe that ends", piped_input),
     ]
 }
 
@@ -160,7 +163,7 @@ fn daemon(stage: &mut Stage<'_>) -> Result<()> {
     stage.start(&OURS_ARM64, "daemon")?;
     let shim = stage.shim()?.pid;
     ensure!(observe::status(shim, "NSsid")? == observe::status(shim, "NSpid")?, "its session is another's");
-    ensure!(observe::threads(shim)? == 1, "a shim that waits has one thread");
+    wait::until("the shim to have one thread", || Ok((observe::threads(shim)? == 1).then_some(())))?;
     let log = stage.log("daemon").display().to_string();
     let state = format!("/run/micrun/{}/daemon", stage.containers());
     for target in observe::descriptors(shim)? {
@@ -210,5 +213,42 @@ fn qemu_is_killed(stage: &mut Stage<'_>) -> Result<()> {
     kill_process(stage.qemu()?.pid)?;
     let status = stage.reap("failed")?;
     ensure!(status == 255, "a guest whose QEMU was killed should end with 255, not {status}");
+    Ok(())
+}
+
+/// A QEMU that does not answer: a pause fails and says so, the state stays true, and a kill still works.
+fn qemu_hangs(stage: &mut Stage<'_>) -> Result<()> {
+    stage.import_firmware(&OURS_ARM64)?;
+    stage.start(&OURS_ARM64, "hangs")?;
+    let qemu = stage.qemu()?.pid;
+    signal_process(qemu, Signal::SIGSTOP)?;
+    let pause = stage.try_ctr(["task", "pause", "hangs"])?;
+    let said = String::from_utf8_lossy(&pause.stderr);
+    ensure!(!pause.status.success() && said.contains("no answer"), "pause of a hanging QEMU said: {said:?}");
+    stage.wait_state("hangs", "RUNNING")?;
+    // It carries the command out as soon as it can, and the engine is told.
+    signal_process(qemu, Signal::SIGCONT)?;
+    stage.wait_state("hangs", "PAUSED")?;
+    stage.run_ctr(["task", "resume", "hangs"])?;
+    stage.wait_state("hangs", "RUNNING")?;
+    signal_process(qemu, Signal::SIGSTOP)?;
+    stage.kill("hangs", "SIGKILL")?;
+    let status = stage.reap("hangs")?;
+    ensure!(status == 137, "a hanging QEMU that is killed ends with 137, not {status}");
+    Ok(())
+}
+
+/// `script | ctr run`: every line reaches the guest, also those that are left when the pipe ends.
+fn piped_input(stage: &mut Stage<'_>) -> Result<()> {
+    const LINES: usize = 12_000;
+    stage.import_firmware(&OURS_ARM64)?;
+    let mut console = stage.foreground(&OURS_ARM64, "piped")?;
+    console.wait_for_prompt(&OURS_ARM64)?;
+    let script: String = (1..=LINES).map(|number| format!("echo line {number}\n")).collect();
+    console.type_bytes(script.as_bytes())?;
+    console.close_input();
+    console.wait_for(&format!("\nline {LINES}"))?;
+    stage.kill("piped", "SIGKILL")?;
+    console.exit()?;
     Ok(())
 }

@@ -77,6 +77,10 @@ fn story(
 }
 
 fn kill_process(pid: u32) -> Result<()> {
+    signal_process(pid, Signal::SIGKILL)
+}
+
+fn signal_process(pid: u32, signal: Signal) -> Result<()> {
     let pid = i32::try_from(pid).context("no PID is this large")?;
-    kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("cannot kill process {pid}"))
+    kill(Pid::from_raw(pid), signal).with_context(|| format!("cannot send {signal} to process {pid}"))
 }

@@ -1,8 +1,10 @@
 //! Containers of a pod share one shim. A sandbox is not needed for that: the annotation that CRI writes is.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
 use micrun_testkit::firmware::OURS_RISCV64;
-use micrun_testkit::wait;
+use micrun_testkit::{observe, wait};
 
 use crate::node::{Stage, Story};
 use crate::{kill_process, story};
@@ -24,6 +26,12 @@ fn share(stage: &mut Stage<'_>) -> Result<()> {
     start(stage, "second")?;
     ensure!(stage.shim()?.pid == shim.pid, "the second container has another shim");
     ensure!(stage.guests()?.len() == 3, "one shim and two QEMUs should run, not {:?}", stage.guests()?);
+
+    let users: BTreeSet<String> = (stage.guests()?.iter())
+        .filter(|process| process.program().starts_with("qemu-system-"))
+        .map(|qemu| observe::status(qemu.pid, "Uid"))
+        .collect::<Result<_>>()?;
+    ensure!(users.len() == 2, "a guest could signal the other: both run as {users:?}");
 
     stage.containerd.restart()?;
     for id in ["first", "second"] {

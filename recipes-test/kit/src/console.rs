@@ -78,13 +78,16 @@ impl Console {
     pub fn wait_for(&mut self, text: &str) -> Result<String> {
         let end = Instant::now() + wait::DEADLINE;
         let mut bytes = self.seen.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where the text could begin at the earliest, seen from the cursor: what was looked at is not looked at again.
+        let mut from = 0;
         loop {
             let fresh = &bytes.data[self.cursor..];
-            if let Some(at) = find(fresh, text.as_bytes()) {
-                let upto = at + text.len();
+            if let Some(at) = find(&fresh[from..], text.as_bytes()) {
+                let upto = from + at + text.len();
                 self.cursor += upto;
                 return Ok(String::from_utf8_lossy(&fresh[..upto]).into_owned());
             }
+            from = fresh.len().saturating_sub(text.len());
             let now = Instant::now();
             if bytes.open == 0 || now >= end {
                 let why = if bytes.open == 0 { "ctr ended" } else { "nothing more came" };

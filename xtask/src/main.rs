@@ -1,8 +1,8 @@
 //! The commands of this repository: `cargo xtask demo|test|bench|soak`.
 //!
 //! - [`demo`]: from a clone to a prompt of a firmware that containerd started
-//! - [`test`]: all checks, or parts of them
-//! - [`bench`]: our numbers beside runc's shim and umoci
+//! - [`mod@test`]: all checks, or parts of them
+//! - [`mod@bench`]: our numbers beside runc's shim and umoci
 //! - [`soak`]: start, kill and delete for a long time, and count what leaks
 //! - [`privileges`]: builds run as the user, guests as root
 //!

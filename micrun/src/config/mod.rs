@@ -4,9 +4,9 @@
 //! reach a runtime, so client.conf repeats them in its section `[MicRun]` under the same names; both are
 //! one key space here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use micrun_image_spec::annotation;
+use micrun_image_spec::annotation::{self, Kind};
 use micrun_image_spec::client_conf::{ClientConf, Key};
 use micrun_image_spec::digest::Sha256Digest;
 use micrun_image_spec::firmware::Pedestal;
@@ -50,7 +50,7 @@ impl Settings {
         conf: &ClientConf,
         annotations: &HashMap<String, String>,
     ) -> Result<Settings, SettingsError> {
-        let values = Values::new(conf, annotations);
+        let values = Values::new(conf, annotations)?;
         let firmware_path = match values.parse(annotation::CONTAINER_FIRMWARE_PATH)? {
             Some(path) => path,
             None => conf.client_path().ok_or_else(no_firmware)?,
@@ -66,29 +66,56 @@ impl Settings {
     }
 }
 
+/// A value that its annotation cannot have is refused even where it would be ignored: whoever wrote it
+/// meant something.
+fn check(full: &str, name: &str, value: &str) -> Result<(), SettingsError> {
+    let Some(kind) = Kind::of(name) else { return Ok(()) };
+    kind.check(value).map_err(|bad| SettingsError {
+        key: full.to_owned(),
+        value: value.to_owned(),
+        why: bad.to_string(),
+    })
+}
+
 fn no_firmware() -> SettingsError {
     let why = "client.conf does not name the firmware".to_owned();
     SettingsError { key: Key::ClientPath.as_str().to_owned(), value: String::new(), why }
 }
 
+/// What this version acts on. Everything else that a container asks for is reported as ignored.
+const IN_USE: [&str; 5] = [
+    annotation::BOARD,
+    annotation::CONTAINER_FIRMWARE_HASH,
+    annotation::CONTAINER_FIRMWARE_PATH,
+    annotation::CONTAINER_OS,
+    annotation::PED_PEDESTAL,
+];
+
 /// One key space over client.conf and annotations; keys are without prefix.
-struct Values<'a>(BTreeMap<&'a str, &'a str>);
+struct Values<'a>(HashMap<&'a str, &'a str>);
 
 impl<'a> Values<'a> {
-    fn new(conf: &'a ClientConf, annotations: &'a HashMap<String, String>) -> Values<'a> {
-        let mut values: BTreeMap<&str, &str> =
+    fn new(
+        conf: &'a ClientConf,
+        annotations: &'a HashMap<String, String>,
+    ) -> Result<Values<'a>, SettingsError> {
+        let mut values: HashMap<&str, &str> =
             conf.micrun().iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         // The older spelling first, so that a key in today's spelling wins.
         for legacy in [true, false] {
             for (full, value) in annotations {
                 let Some(key) = annotation::strip(full).filter(|key| key.legacy == legacy) else { continue };
+                check(full, key.name, value)?;
                 if legacy {
                     tracing::warn!(annotation = full, "old spelling of the prefix {}", annotation::PREFIX);
+                }
+                if !IN_USE.contains(&key.name) {
+                    tracing::warn!(annotation = full, "this version ignores the annotation");
                 }
                 values.insert(key.name, value);
             }
         }
-        Values(values)
+        Ok(Values(values))
     }
 
     fn get(&self, key: &str) -> Option<&'a str> {
@@ -141,6 +168,13 @@ mod tests {
     fn a_path_outside_the_rootfs_is_refused_by_name() {
         let error = merge(&[("org.openeuler.micrun.container.firmware_path", "/../etc/passwd")]).unwrap_err();
         assert!(error.to_string().contains("container.firmware_path"), "{error}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_refused_and_a_strange_name_is_not() {
+        let error = merge(&[("org.openeuler.micrun.runtime.debug", "maybe")]).unwrap_err();
+        assert!(error.to_string().contains("runtime.debug"), "{error}");
+        assert!(merge(&[("org.openeuler.micrun.nonsense", "1"), ("example.com/other", "%")]).is_ok());
     }
 
     #[test]

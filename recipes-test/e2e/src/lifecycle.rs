@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use micrun_testkit::firmware::{OURS_ARM64, OURS_RISCV64};
+use micrun_testkit::firmware::{OURS_ARM64, OURS_RISCV64, OURS_X86};
 use micrun_testkit::{Console, observe, wait};
 
 use crate::node::{RUNTIME, Stage, Story};
@@ -81,7 +81,7 @@ fn flood(stage: &mut Stage<'_>) -> Result<()> {
 
 /// A guest that powers itself off ends with its own code, where its board can tell one, else with 0.
 fn power_off(stage: &mut Stage<'_>) -> Result<()> {
-    for (firmware, expected) in [(OURS_RISCV64, 7), (OURS_ARM64, 0)] {
+    for (firmware, expected) in [(OURS_RISCV64, 7), (OURS_X86, 7), (OURS_ARM64, 0)] {
         stage.import_firmware(&firmware)?;
         let mut console = stage.foreground(&firmware, &format!("{}-off", firmware.tag))?;
         console.wait_for_prompt(&firmware)?;

@@ -107,3 +107,76 @@ fn debian_package(arch: Arch) -> &'static str {
         Arch::X86 | Arch::X86_64 => "qemu-system-x86",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use micrun_image_spec::board::Boards;
+    use micrun_image_spec::units::Mib;
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::id::{Id, Key};
+
+    fn spec(board: Option<&str>, memory: Option<Mib>) -> GuestSpec {
+        let conf = "[Mica]\nClientPath=/firmware.elf\nPedestal=qemu\nPedestalConf=\n".parse().unwrap();
+        let settings = Settings::merge(&conf, &Default::default()).unwrap();
+        GuestSpec {
+            key: Key { namespace: Id::new("n").unwrap(), id: Id::new("a").unwrap() },
+            dir: "/run/x".into(),
+            firmware: "/run/x/firmware.elf".into(),
+            settings: Settings { board: board.map(str::to_owned), memory, ..settings },
+        }
+    }
+
+    /// A node with these emulators.
+    fn node(programs: &[&str]) -> (tempfile::TempDir, Node) {
+        let dir = tempfile::tempdir().unwrap();
+        for name in programs {
+            let file = dir.path().join(name);
+            fs::write(&file, "").unwrap();
+            fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let node = Node::new(Boards::builtin(), [dir.path().to_owned()]);
+        (dir, node)
+    }
+
+    #[test]
+    fn a_missing_emulator_is_named_with_its_package() {
+        let (_dir, node) = node(&["qemu-system-arm"]);
+        for (board, program, package) in [
+            ("qemu_arm64", "qemu-system-aarch64", "qemu-system-arm"),
+            ("qemu-riscv64", "qemu-system-riscv64", "qemu-system-misc"),
+            ("qemu_x86", "qemu-system-i386", "qemu-system-x86"),
+        ] {
+            let said = QemuPlan::new(&spec(Some(board), None), &node).unwrap_err().to_string();
+            assert!(said.contains(&format!("{program} is not on this node; install it")), "{said}");
+            assert!(said.contains(&format!("package {package};")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_board_that_is_missing_or_unknown_is_told_apart() {
+        let (_dir, node) = node(&[]);
+        let said = |board| QemuPlan::new(&spec(board, None), &node).unwrap_err().to_string();
+        assert!(said(None).contains("does not say which board"));
+        assert!(said(Some("nosuch")).contains(r#"knows no board "nosuch"; add a profile to "#));
+    }
+
+    #[test]
+    fn the_emulator_gets_what_image_and_board_say_and_starts_paused() {
+        let (_dir, node) = node(&["qemu-system-riscv64"]);
+        let plan = QemuPlan::new(&spec(Some("qemu-riscv64"), Some(Mib(64))), &node).unwrap();
+        let line = plan.arguments.join(" ");
+        for part in
+            ["-S ", "-no-reboot", "-nodefaults", "-sandbox on,", "-machine virt", "-m 64M", "-bios none"]
+        {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert_eq!(plan.exit, ExitConvention::Status);
+        let default = QemuPlan::new(&spec(Some("qemu-riscv64"), None), &node).unwrap();
+        assert!(default.arguments.join(" ").contains("-m 256M"), "the board's own memory");
+    }
+}

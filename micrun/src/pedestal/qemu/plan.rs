@@ -177,6 +177,6 @@ mod tests {
         }
         assert_eq!(plan.exit, ExitConvention::Status);
         let default = QemuPlan::new(&spec(Some("qemu-riscv64"), None), &node).unwrap();
-        assert!(default.arguments.join(" ").contains("-m 256M"), "the board's own memory");
+        assert!(default.arguments.join(" ").contains("-m 128M"), "the board's own memory");
     }
 }

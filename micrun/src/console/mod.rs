@@ -138,8 +138,8 @@ impl Worker {
                 Some((reader, writer)) => (Some(reader), Some(writer)),
                 None => (None, None),
             };
+            // Not biased: a guest that floods must not keep a Ctrl-C waiting.
             tokio::select! {
-                biased;
                 command = commands.recv() => match command {
                     Some(Control::Attach(console)) => self.guest = Some(split(console)),
                     Some(Control::CloseStdin) => self.closing = true,

@@ -15,6 +15,7 @@ pub fn stories() -> Vec<Story> {
         story("a terminal, left with Ctrl-C", terminal),
         story("attach, leave, attach again", attach),
         story("a flood of output", flood),
+        story("Ctrl-C under a flood of output", interrupted_flood),
         story("power off with a code", power_off),
         story("SIGTERM, then a kill that comes too late", terminate),
         story("an id that is taken", taken_id),
@@ -76,6 +77,20 @@ fn flood(stage: &mut Stage<'_>) -> Result<()> {
     ensure!(numbers.is_sorted(), "the lines came out of order");
     stage.kill("flood", "SIGKILL")?;
     console.exit()?;
+    Ok(())
+}
+
+/// A guest that does nothing but print is stopped as fast as any other.
+fn interrupted_flood(stage: &mut Stage<'_>) -> Result<()> {
+    stage.import_firmware(&OURS_ARM64)?;
+    let mut console = stage.terminal(&OURS_ARM64, "flooding")?;
+    console.wait_for_prompt(&OURS_ARM64)?;
+    console.send("flood 999999")?;
+    console.wait_for("flood 001000")?;
+    console.type_bytes(&[0x03])?;
+    let status = console.exit()?;
+    ensure!(status == 130, "Ctrl-C should end ctr with 130, not {status}");
+    ensure!(!console.seen().contains("flood 999999 "), "the guest printed to its end");
     Ok(())
 }
 

@@ -73,6 +73,13 @@ async fn a_back_end_without_events_is_believed_when_it_took_the_stop() {
 }
 
 #[tokio::test]
+async fn a_driver_that_loses_its_guest_without_a_word_has_failed() {
+    let shim = Shim::start(Echo::with(Script { falls_silent: true, ..Script::default() })).await;
+    shim.run("a").await;
+    assert_eq!(shim.task.wait(soon(), &support::wait("a")).await.unwrap().exit_status, 255);
+}
+
+#[tokio::test]
 async fn a_start_that_fails_ends_the_container_and_frees_the_guest() {
     let echo = Echo::with(Script { fail_start: true, ..Script::default() });
     let shim = Shim::start(echo.clone()).await;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::events::{Events, TaskEvent};
 use super::exit::{self, KillReason};
 use super::state::{Exit, Operation, Snapshot, Status};
-use super::{ContainerError, Info, Request};
+use super::{ContainerError, Info, Reply, Request};
 use crate::console::Hub;
 use crate::pedestal::{Driver, DriverError, Event, ExitCause, ExitNotice, Guest, Record, Usage};
 use crate::store::Entry;
@@ -51,27 +51,33 @@ pub(super) struct Inbox {
 impl Owner {
     /// Owns the container until it is deleted.
     pub async fn run(mut self, mut inbox: Inbox) {
+        let mut told = true;
         loop {
             tokio::select! {
                 biased;
-                Some(event) = inbox.guest.recv() => self.on_event(event).await,
+                event = inbox.guest.recv(), if told => match event {
+                    Some(event) => self.on_event(event).await,
+                    None => {
+                        told = false;
+                        self.finish(ExitCause::Failed("its driver has lost it".to_owned())).await;
+                    }
+                },
                 Some(()) = inbox.interrupts.recv() => self.on_interrupt().await,
                 () = sleep_until(self.give_up) => self.on_give_up().await,
-                request = inbox.requests.recv() => match request {
-                    Some(Request::Delete(reply)) => match self.delete().await {
-                        Ok(snapshot) => return self.leave(snapshot, reply).await,
-                        Err(error) => drop(reply.send(Err(error))),
-                    },
-                    Some(request) => self.answer(request).await,
-                    // Every handle is gone, so nobody can delete it: the shim is on its way out.
-                    None => return,
-                },
+                request = inbox.requests.recv() => {
+                    // Without a request every handle is gone and the shim on its way out.
+                    let Some(request) = request else { return };
+                    if let Some((snapshot, reply)) = self.answer(request).await {
+                        return self.leave(snapshot, reply).await;
+                    }
+                }
             }
         }
     }
 
-    /// A caller that went away is no reason to undo what was done, so replies may go nowhere.
-    async fn answer(&mut self, request: Request) {
+    /// Carries a request out. A caller that went away is no reason to undo what was done, so replies may go
+    /// nowhere. Only the reply to a Delete that succeeded is left to be given, after the last output.
+    async fn answer(&mut self, request: Request) -> Option<(Snapshot, Reply<Snapshot>)> {
         match request {
             Request::Start(reply) => drop(reply.send(self.start().await)),
             Request::Kill(signal, reply) => drop(reply.send(self.signal(signal).await)),
@@ -82,8 +88,12 @@ impl Owner {
                 self.hub.close_stdin();
                 drop(reply.send(Ok(())));
             }
-            Request::Delete(_) => unreachable!("handled where the loop can end"),
+            Request::Delete(reply) => match self.delete().await {
+                Ok(snapshot) => return Some((snapshot, reply)),
+                Err(error) => drop(reply.send(Err(error))),
+            },
         }
+        None
     }
 
     fn status(&self) -> Status {
@@ -246,7 +256,7 @@ impl Owner {
         Ok(*self.snapshot.borrow())
     }
 
-    async fn leave(self, snapshot: Snapshot, reply: super::Reply<Snapshot>) {
+    async fn leave(self, snapshot: Snapshot, reply: Reply<Snapshot>) {
         if snapshot.status == Status::Created {
             self.hub.drain().await;
         }

@@ -28,6 +28,8 @@ pub struct Script {
     pub create_takes: Duration,
     /// How long after Start the guest ends by itself, and how.
     pub dies: Option<(Duration, ExitCause)>,
+    /// Whether the driver stops telling of the guest, without a word, when it starts.
+    pub falls_silent: bool,
     /// Whether a guest that is asked to stop does so.
     pub obeys: bool,
     pub can: Capabilities,
@@ -41,6 +43,7 @@ impl Default for Script {
             fail_start: false,
             create_takes: Duration::ZERO,
             dies: None,
+            falls_silent: false,
             obeys: true,
             can: Capabilities { ask: false, force: true, pause: false, exit: ExitNotice::Event },
         }
@@ -156,14 +159,14 @@ struct EchoGuest {
     name: String,
     daemon: Daemon,
     script: Script,
-    events: mpsc::UnboundedSender<Event>,
+    events: Option<mpsc::UnboundedSender<Event>>,
 }
 
 impl EchoGuest {
     fn new(name: &str, echo: &Echo) -> (EchoGuest, mpsc::UnboundedReceiver<Event>) {
         let (events_in, events) = mpsc::unbounded_channel();
         let (daemon, script) = (echo.daemon.clone(), echo.script.clone());
-        (EchoGuest { name: name.to_owned(), daemon, script, events: events_in }, events)
+        (EchoGuest { name: name.to_owned(), daemon, script, events: Some(events_in) }, events)
     }
 
     fn echo(&mut self, mut terminal: File) {
@@ -183,8 +186,8 @@ impl EchoGuest {
         if let Some(owned) = self.daemon.0.lock().unwrap().get_mut(&self.name) {
             owned.running = false;
         }
-        if self.script.can.exit != ExitNotice::Never {
-            let _ = self.events.send(Event::Exited(cause));
+        if let Some(events) = self.events.as_ref().filter(|_| self.script.can.exit != ExitNotice::Never) {
+            let _ = events.send(Event::Exited(cause));
         }
     }
 }
@@ -210,6 +213,9 @@ impl Guest for EchoGuest {
             owned.terminal.try_clone().unwrap()
         };
         self.echo(terminal);
+        if self.script.falls_silent {
+            self.events = None;
+        }
         if let Some((after, cause)) = self.script.dies.clone() {
             let ended = EchoGuest {
                 name: self.name.clone(),

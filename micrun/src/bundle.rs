@@ -111,8 +111,7 @@ fn failed<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> Bun
 pub struct Bundle {
     /// The directory.
     pub path: PathBuf,
-    /// The annotations of the container.
-    pub annotations: HashMap<String, String>,
+    annotations: HashMap<String, String>,
     root: PathBuf,
 }
 

@@ -29,8 +29,6 @@ pub struct State {
     boot_id: String,
     /// The pod that it belongs to; its own id for a container without a pod.
     pub pod: Id,
-    /// The engine's bundle directory.
-    pub bundle: PathBuf,
     /// The process that stands for the guest; the shim's until there is one.
     pub pid: u32,
     /// What the driver needs to find the guest again; none before the guest was planned.
@@ -43,8 +41,8 @@ impl State {
     /// # Errors
     ///
     /// Where /proc cannot be read.
-    pub fn new(pod: Id, bundle: PathBuf) -> io::Result<State> {
-        Ok(State { version: VERSION, boot_id: boot_id()?, pod, bundle, pid: std::process::id(), guest: None })
+    pub fn new(pod: Id) -> io::Result<State> {
+        Ok(State { version: VERSION, boot_id: boot_id()?, pod, pid: std::process::id(), guest: None })
     }
 
     /// Pids of another boot are strangers' by now.
@@ -253,7 +251,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let store = Store::at(root.path());
         let entry = store.reserve(&key("a")).unwrap();
-        let state = State::new(Id::new("a").unwrap(), "/bundle".into()).unwrap();
+        let state = State::new(Id::new("a").unwrap()).unwrap();
         entry.save(&state).unwrap();
         drop(entry);
 
@@ -268,7 +266,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let entry = Store::at(root.path()).reserve(&key("a")).unwrap();
         assert_eq!(entry.load(), None);
-        let mut state = State::new(Id::new("a").unwrap(), "/bundle".into()).unwrap();
+        let mut state = State::new(Id::new("a").unwrap()).unwrap();
         state.guest = Some(Record { driver: "x".into(), data: serde_json::json!({"pid": 1}) });
         entry.save(&state).unwrap();
         assert_eq!(entry.load().as_ref(), Some(&state));
@@ -285,7 +283,7 @@ mod tests {
     fn a_newer_build_or_another_boot_is_told_apart() {
         let root = tempfile::tempdir().unwrap();
         let entry = Store::at(root.path()).reserve(&key("a")).unwrap();
-        let state = State::new(Id::new("a").unwrap(), "/bundle".into()).unwrap();
+        let state = State::new(Id::new("a").unwrap()).unwrap();
         for strange in [
             State { boot_id: "another".into(), ..state.clone() },
             State { version: VERSION + 1, ..state.clone() },
@@ -301,7 +299,7 @@ mod tests {
         let store = Store::at(root.path());
         for (id, pod) in [("a", "p"), ("b", "p"), ("c", "c")] {
             let entry = store.reserve(&key(id)).unwrap();
-            entry.save(&State::new(Id::new(pod).unwrap(), "/bundle".into()).unwrap()).unwrap();
+            entry.save(&State::new(Id::new(pod).unwrap()).unwrap()).unwrap();
         }
         assert_eq!(store.of_pod(&Id::new("default").unwrap(), &Id::new("p").unwrap()).len(), 2);
     }

@@ -131,7 +131,7 @@ async fn what_a_killed_shim_left_is_freed_by_the_next_create() {
     };
     {
         let entry = Store::at(shim.dir.path().join("state")).reserve(&key).unwrap();
-        let mut state = micrun::store::State::new(key.id.clone(), "/bundle".into()).unwrap();
+        let mut state = micrun::store::State::new(key.id.clone()).unwrap();
         state.guest = Some(micrun::pedestal::Record {
             driver: "echo".into(),
             data: serde_json::json!({"name": "test/a"}),

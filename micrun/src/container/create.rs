@@ -115,7 +115,7 @@ impl Context {
         };
         let (driver, plan) = self.plan(&spec)?;
         let pod = bundle.pod(&request.key.id)?;
-        let mut state = State::new(pod, bundle.path).map_err(CreateFailure::Proc)?;
+        let mut state = State::new(pod).map_err(CreateFailure::Proc)?;
         state.guest = Some(plan.record());
         entry.save(&state)?;
         let created = plan.create().await?;

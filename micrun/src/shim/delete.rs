@@ -12,7 +12,7 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use super::address::{lock_sockets, path_of};
 use super::reply::timestamp;
-use super::{ActionError, key};
+use super::{ActionError, key, runtime};
 use crate::pedestal;
 use crate::store::{self, Entry, Store};
 
@@ -47,11 +47,7 @@ pub fn delete(flags: &Flags) -> Result<Vec<u8>, ActionError> {
 
 /// Frees each of them, even if one cannot be freed. Gives the first error.
 fn free_all(entries: impl Iterator<Item = Entry>) -> Result<(), ActionError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(ActionError::when("starting the runtime"))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let mut freed = Ok(());
         for entry in entries {
             freed = freed.and(free(&entry).await);

@@ -116,3 +116,11 @@ fn key(flags: &Flags) -> Result<crate::id::Key, ActionError> {
     };
     Ok(crate::id::Key { namespace: id("namespace", &flags.namespace)?, id: id("id", &flags.id)? })
 }
+
+/// What runs asynchronous code: on the calling thread alone.
+fn runtime() -> Result<tokio::runtime::Runtime, ActionError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ActionError::when("starting the runtime"))
+}

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::publisher::Publisher;
 use super::shared::Shared;
 use super::task::Service;
-use super::{ActionError, EVENTS_ADDRESS, key, log};
+use super::{ActionError, EVENTS_ADDRESS, key, log, runtime};
 use crate::container::create::Context;
 use crate::container::events::Events;
 use crate::id::Id;
@@ -42,6 +42,8 @@ pub fn serve(flags: &Flags) -> Result<(), ActionError> {
     let served = run(flags, key.namespace);
     if let Err(error) = &served {
         tracing::error!(%error, "the shim ends");
+        // `start` made it for this process, which never served on it.
+        let _ = fs::remove_file(&flags.socket);
     }
     served
 }
@@ -49,11 +51,7 @@ pub fn serve(flags: &Flags) -> Result<(), ActionError> {
 fn run(flags: &Flags, namespace: Id) -> Result<(), ActionError> {
     let listener = become_daemon().map_err(ActionError::when("detaching from containerd"))?;
     let events_address = std::env::var(EVENTS_ADDRESS).map_err(ActionError::when("finding containerd"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(ActionError::when("starting the runtime"))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let (events, queue) = Events::queue();
         tokio::spawn(Publisher::new(namespace.clone(), &events_address).run(queue));
         let context = Context {

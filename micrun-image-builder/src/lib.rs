@@ -8,6 +8,7 @@
 //! | [`pack`] | decides what goes into the image, from options, facts and assumptions |
 //! | [`image`] | makes the OCI image, the same bytes every time |
 //! | [`output`] | brings it to its place whole or not at all |
+//! | [`store`] | the places where images live, behind one pair of traits |
 //! | [`cli`] | the command line over all that |
 //!
 //! Firmware people sit at Windows, macOS and Linux machines: nothing here needs one of them.
@@ -21,3 +22,4 @@ pub mod elf;
 pub mod image;
 pub mod output;
 pub mod pack;
+pub mod store;

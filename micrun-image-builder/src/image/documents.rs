@@ -78,14 +78,18 @@ fn annotations(contents: &Contents<'_>) -> HashMap<String, String> {
     contents.annotations.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-fn descriptor(media_type: MediaType, digest: Sha256Digest, size: u64) -> Result<Descriptor, ImageError> {
+pub(super) fn descriptor(
+    media_type: MediaType,
+    digest: Sha256Digest,
+    size: u64,
+) -> Result<Descriptor, ImageError> {
     let digest: Digest = digest.to_string().parse()?;
     Ok(DescriptorBuilder::default().media_type(media_type).digest(digest).size(size).build()?)
 }
 
 /// JSON without blanks and with sorted keys. oci-spec keeps annotations in hash maps, whose order differs from run
 /// to run, and a digest needs the same bytes every time.
-fn canonical_json(document: &impl Serialize) -> Result<Vec<u8>, ImageError> {
+pub(super) fn canonical_json(document: &impl Serialize) -> Result<Vec<u8>, ImageError> {
     let mut value = serde_json::to_value(document)?;
     // Sorted anyway, unless another crate of the build turns on serde_json's `preserve_order`.
     value.sort_all_objects();

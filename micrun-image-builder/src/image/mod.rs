@@ -8,6 +8,7 @@ use micrun_image_spec::digest::Sha256Digest;
 use oci_spec::OciSpecError;
 
 mod archive;
+mod artifact;
 mod compression;
 mod directory;
 mod documents;
@@ -17,6 +18,7 @@ mod platform;
 mod reference;
 
 pub use archive::write_archive;
+pub use artifact::{Artifact, ArtifactError, Attachment};
 pub use compression::{Compression, UnknownCompression};
 pub use directory::write_directory;
 pub use documents::{CONTAINERD_NAME, REF_NAME};

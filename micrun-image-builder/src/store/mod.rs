@@ -138,7 +138,11 @@ pub fn digest_of(descriptor: &Descriptor) -> Result<Sha256Digest, StoreError> {
 pub fn read_document(source: &dyn Source, descriptor: &Descriptor) -> Result<Vec<u8>, StoreError> {
     let digest = digest_of(descriptor)?;
     if descriptor.size() > MAX_DOCUMENT {
-        return Err(StoreError::TooLarge { what: digest.to_string(), size: descriptor.size(), max: MAX_DOCUMENT });
+        return Err(StoreError::TooLarge {
+            what: digest.to_string(),
+            size: descriptor.size(),
+            max: MAX_DOCUMENT,
+        });
     }
     let mut document = Vec::new();
     source

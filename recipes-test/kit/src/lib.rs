@@ -4,7 +4,8 @@
 //! - [`shell`]: run a program; an error repeats the command line and what it said
 //! - [`wait`]: wait for something with a generous deadline
 //! - [`packages`]: which Debian packages a job needs, and how they get here
-//! - [`apt`], [`releases`]: containerd 1.6, 1.7 and 2.x unpacked side by side, never installed
+//! - [`apt`], [`unpacked`]: programs of other Debian releases, unpacked and never installed
+//! - [`releases`]: containerd 1.6, 1.7 and 2.x side by side
 //! - [`namespace`]: a place of its own for a containerd; whatever runs there dies with it
 //! - [`containerd`]: a private containerd, its [`ctr`], and what a test left behind ([`leftovers`])
 //! - [`events`]: what containerd says happened, exit statuses among it
@@ -28,6 +29,7 @@ pub mod product;
 pub mod releases;
 pub mod shell;
 pub mod ttrpc;
+pub mod unpacked;
 pub mod wait;
 pub mod workspace;
 
@@ -36,6 +38,7 @@ pub use containerd::Containerd;
 pub use firmware::Firmware;
 pub use product::{Product, Profile};
 pub use releases::Release;
+pub use unpacked::Unpacked;
 pub use workspace::Workspace;
 
 /// Tells the user what happens now. Goes to stderr: stdout belongs to results.

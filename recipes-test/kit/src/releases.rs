@@ -1,13 +1,11 @@
-//! The containerd releases that the shim must work with: unpacked from Debian's packages into
-//! `<target>/kit/containerd/<suite>`, never installed. Which version a suite holds today is apt's business.
+//! The containerd releases that the shim must work with, [`Unpacked`] from Debian's packages.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::apt::PrivateApt;
-use crate::{Workspace, apt, note, packages, shell, step};
+use crate::{Unpacked, Workspace, note, packages, shell, step};
 
 /// A line of containerd releases that users have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,25 +69,11 @@ impl Release {
     /// # Errors
     /// If apt cannot download it, or it does not run.
     pub fn own(workspace: &Workspace) -> Result<Self> {
-        let dir = workspace.kit("containerd")?.join("own");
-        if let Ok(release) = Self::unpacked(&dir, "own") {
-            return Ok(release);
-        }
-        packages::ensure("unpacking containerd", &[&packages::RELEASES])?;
-        unpack_into(&dir, |folder| apt::download_own("containerd", folder))?;
-        Self::unpacked(&dir, "own")
+        Self::inside(&Unpacked::own(workspace, "containerd")?, "own")
     }
 
     fn from_suite(workspace: &Workspace, series: Series, suite: &str) -> Result<Self> {
-        let dir = workspace.kit("containerd")?.join(suite);
-        let release = match Self::unpacked(&dir, series.name) {
-            Ok(release) => release,
-            Err(_) => {
-                let apt = PrivateApt::new(&workspace.kit("apt")?.join(suite), suite)?;
-                unpack_into(&dir, |folder| apt.download("containerd", folder))?;
-                Self::unpacked(&dir, series.name)?
-            }
-        };
+        let release = Self::inside(&Unpacked::of(workspace, "containerd", suite)?, series.name)?;
         if !release.version.starts_with(series.version) {
             bail!("it has moved on to containerd {}", release.version);
         }
@@ -97,28 +81,12 @@ impl Release {
         Ok(release)
     }
 
-    fn unpacked(dir: &Path, name: &str) -> Result<Self> {
-        let bin = dir.join("usr/bin");
+    fn inside(package: &Unpacked, name: &str) -> Result<Self> {
+        let bin = package.bin();
         let said = shell::output(Command::new(bin.join("containerd")).arg("--version"))?;
         let version = version(&said).with_context(|| format!("containerd --version said {said:?}"))?;
         Ok(Self { name: name.to_owned(), version, bin })
     }
-}
-
-/// Unpacks what `download` fetches. `dir` appears when all of it is there, so an interrupted run leaves no half of it.
-fn unpack_into(dir: &Path, download: impl FnOnce(&Path) -> Result<PathBuf>) -> Result<()> {
-    let part = dir.with_extension("part");
-    for old in [dir, &part] {
-        if old.exists() {
-            std::fs::remove_dir_all(old).with_context(|| format!("cannot remove {}", old.display()))?;
-        }
-    }
-    std::fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
-    let deb = download(&part)?;
-    shell::quietly(Command::new("dpkg-deb").arg("-x").args([&deb, &part]))?;
-    std::fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))?;
-    std::fs::rename(&part, dir)
-        .with_context(|| format!("cannot rename {} to {}", part.display(), dir.display()))
 }
 
 /// `containerd github.com/containerd/containerd/v2 2.1.9+unknown` holds `2.1.9+unknown`; distributions also write

@@ -13,7 +13,7 @@ pub struct Workspace {
 
 impl Workspace {
     /// Finds both. `CARGO_TARGET_DIR` decides about the second, else the place of the running program,
-    /// `<target>/<profile>/<program>`.
+    /// `<target>/<profile>/<program>`, or `<target>/<profile>/deps/<program>` for a test.
     pub fn find() -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let root = root.canonicalize().with_context(|| {
@@ -28,7 +28,8 @@ impl Workspace {
             Some(dir) => std::path::absolute(dir).context("CARGO_TARGET_DIR is no usable path")?,
             None => {
                 let exe = std::env::current_exe().context("cannot find the running program's own path")?;
-                match exe.ancestors().nth(2) {
+                let is_test = exe.parent().is_some_and(|dir| dir.ends_with("deps"));
+                match exe.ancestors().nth(if is_test { 3 } else { 2 }) {
                     Some(dir) => dir.to_owned(),
                     None => root.join("target"),
                 }

@@ -22,4 +22,5 @@ pub mod elf;
 pub mod image;
 pub mod output;
 pub mod pack;
+pub mod source;
 pub mod store;

@@ -216,7 +216,7 @@ fn a_user_may_allow_what_could_still_be_packed() {
     assert_eq!(finding.severity, Severity::Warning);
 
     let mut report = Report::default();
-    examine(b"text", &mut report);
+    examine(&b"text".to_vec(), &mut report);
     report.allow(Code::ALL);
     assert!(report.has_errors(), "there is nothing to pack");
 }

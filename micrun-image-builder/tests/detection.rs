@@ -12,7 +12,7 @@ use support::{ARM, RISCV, Section, TestElf, cortex_m_attributes};
 /// RTOS and version.
 fn recognised(elf: &TestElf) -> Option<(String, Option<String>)> {
     let bytes = elf.bytes();
-    let identity = identify(&Elf::read(&bytes).unwrap())?;
+    let identity = identify(&Elf::read(&bytes).unwrap()).unwrap()?;
     Some((identity.rtos.to_string(), identity.version))
 }
 

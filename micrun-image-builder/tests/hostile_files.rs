@@ -16,8 +16,8 @@ use support::{ARM, Section, Segment, TestElf, cortex_m_attributes, errors, note}
 /// Everything that is done with a file before it is packed.
 fn look_at(bytes: &[u8]) {
     let mut report = Report::default();
-    if let Some(elf) = examine(bytes, &mut report) {
-        let identity = identify(&elf);
+    if let Some(elf) = examine(&bytes, &mut report) {
+        let identity = identify(&elf).unwrap();
         advise(&elf, identity.as_ref(), &mut report);
         let _ = guess_board(&elf, identity.as_ref().map(|i| &i.rtos), &Boards::builtin());
     }

@@ -2,13 +2,15 @@
 
 use super::{Code, Place, Report};
 use crate::elf::{Elf, ReadError};
+use crate::source::{self, ReadAt};
 
 /// Turns the reader's error into a finding with a remedy.
-pub(super) fn report_unreadable(error: &ReadError, bytes: &[u8], report: &mut Report) {
+pub(super) fn report_unreadable(error: &ReadError, file: &dyn ReadAt, report: &mut Report) {
     const COPY_AGAIN: &str = "build the firmware again, or copy it again and compare sizes";
     let (code, offset, remedy) = match error {
+        ReadError::Io(error) => return super::unreadable(error, report),
         ReadError::Empty => (Code::EmptyFile, None, "build the firmware again; the linker may have failed"),
-        ReadError::NotElf => (Code::NotElf, Some(0), what_to_give_instead(bytes)),
+        ReadError::NotElf => (Code::NotElf, Some(0), what_to_give_instead(file)),
         ReadError::HeaderCut { file_len } => (Code::HeaderCut, Some(*file_len), COPY_AGAIN),
         ReadError::Header(_) => (Code::BadHeader, Some(0), COPY_AGAIN),
         ReadError::ProgramHeadersOutside { offset, .. } => {
@@ -30,8 +32,9 @@ pub(super) fn report_unreadable(error: &ReadError, bytes: &[u8], report: &mut Re
     report.add(code, offset.map(Place::Offset), error.to_string(), remedy);
 }
 
-fn what_to_give_instead(bytes: &[u8]) -> &'static str {
-    match bytes {
+fn what_to_give_instead(file: &dyn ReadAt) -> &'static str {
+    let bytes = source::bytes(file, 0, 64).unwrap_or_default();
+    match bytes.as_slice() {
         [b':', b'0'..=b'9' | b'A'..=b'F', ..] => {
             "this looks like Intel HEX; give the ELF file that it was made from"
         }

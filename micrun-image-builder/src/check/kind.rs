@@ -70,15 +70,15 @@ type Proof = (&'static str, Option<Place>);
 fn toolchain_proof(elf: &Elf<'_>) -> Option<Proof> {
     let section = |suffix: &[u8]| {
         let found = elf.sections.iter().find(|section| section.name.ends_with(suffix));
-        found.map(|section| Some(Place::Section(String::from_utf8_lossy(section.name).into_owned())))
+        found.map(|section| Some(Place::Section(String::from_utf8_lossy(&section.name).into_owned())))
     };
     if let Some(place) = section(b".note.ABI-tag") {
         return Some(("it states a Linux version", place));
     }
-    if elf.notes().any(|note| note.owner == b"GNU" && note.kind == NT_GNU_ABI_TAG) {
+    if elf.notes().iter().any(|note| note.owner == b"GNU" && note.kind == NT_GNU_ABI_TAG) {
         return Some(("it has a note with the Linux version that it needs", None));
     }
-    if elf.notes().any(|note| note.owner == b"Go") {
+    if elf.notes().iter().any(|note| note.owner == b"Go") {
         return Some(("it has a note of the Go linker", None));
     }
     // Go's table of functions stays when notes and symbols are stripped; npm's esbuild is such a program.

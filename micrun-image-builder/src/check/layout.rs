@@ -3,10 +3,13 @@
 //! Loading concerns `[paddr, paddr + filesz)` and running `[vaddr, vaddr + memsz)`; never memsz at paddr, since
 //! GNU ld gives Cortex-M's .data and .bss a flash paddr with memsz above filesz.
 
+use std::io;
+
 use super::{Code, Place, Report};
 use crate::elf::{Elf, Segment};
+use crate::source;
 
-pub(super) fn check(elf: &Elf<'_>, report: &mut Report) {
+pub(super) fn check(elf: &Elf<'_>, report: &mut Report) -> io::Result<()> {
     if !elf.loads().any(|segment| segment.filesz > 0) {
         report.add(
             Code::NoLoadableSegment,
@@ -14,19 +17,20 @@ pub(super) fn check(elf: &Elf<'_>, report: &mut Report) {
             "there is nothing to load: no segment of type LOAD has contents",
             "give the linked firmware, not its debug information or an object file",
         );
-        return;
+        return Ok(());
     }
     for segment in elf.loads() {
         check_sizes(elf, segment, report);
     }
     if elf.loads().any(|segment| address_wraps(elf, segment)) {
-        return;
+        return Ok(());
     }
     check_entry(elf, report);
-    let mut segments = without_repetitions(elf, report);
+    let mut segments = without_repetitions(elf, report)?;
     check_overlap(&mut segments, |s| (s.paddr, s.filesz), Code::LoadOverlap, "are loaded to", report);
     check_overlap(&mut segments, |s| (s.vaddr, s.memsz), Code::RunOverlap, "run at", report);
     note_permissions(elf, report);
+    Ok(())
 }
 
 fn check_sizes(elf: &Elf<'_>, segment: &Segment, report: &mut Report) {
@@ -84,22 +88,28 @@ fn is_executable(elf: &Elf<'_>, address: u64) -> bool {
 }
 
 /// The segments, without those that put the same bytes to the same addresses once more: they harm nobody.
-fn without_repetitions<'e>(elf: &'e Elf<'_>, report: &mut Report) -> Vec<&'e Segment> {
+fn without_repetitions<'e>(elf: &'e Elf<'_>, report: &mut Report) -> io::Result<Vec<&'e Segment>> {
     let addresses = |s: &Segment| (s.paddr, s.vaddr, s.filesz, s.memsz);
     let mut segments: Vec<&Segment> = elf.loads().collect();
     segments.sort_by_key(|s| addresses(s));
     // A made-up file may repeat itself endlessly; comparing as many bytes as it has is enough for any real one.
     let mut to_compare = elf.file_len();
     let mut same_bytes = |a: &Segment, b: &Segment| {
-        a.offset == b.offset
-            || to_compare.checked_sub(a.filesz).is_some_and(|rest| {
-                to_compare = rest;
-                elf.slice(a.offset, a.filesz) == elf.slice(b.offset, b.filesz)
-            })
+        if a.offset == b.offset {
+            return Ok(true);
+        }
+        let Some(rest) = to_compare.checked_sub(a.filesz) else { return Ok(false) };
+        to_compare = rest;
+        source::same(elf.file(), a.offset, b.offset, a.filesz)
     };
     let mut repeated = None;
+    let mut unread = None;
     segments.dedup_by(|later, earlier| {
-        let same = addresses(later) == addresses(earlier) && same_bytes(later, earlier);
+        let same = addresses(later) == addresses(earlier)
+            && same_bytes(later, earlier).unwrap_or_else(|error| {
+                unread = Some(error);
+                false
+            });
         if same {
             repeated = Some((earlier.index, later.index));
         }
@@ -113,7 +123,10 @@ fn without_repetitions<'e>(elf: &'e Elf<'_>, report: &mut Report) -> Vec<&'e Seg
             "nothing: it is loaded twice",
         );
     }
-    segments
+    match unread {
+        Some(error) => Err(error),
+        None => Ok(segments),
+    }
 }
 
 /// Reports the first pair of neighbours that overlap: sorting keeps this far from quadratic time.

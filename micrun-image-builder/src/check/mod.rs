@@ -14,21 +14,40 @@ pub use advice::{advise, debug_info_size};
 pub use code::{Code, Severity, UnknownCode};
 pub use finding::{Finding, Place, Report};
 
+use std::io;
+
 use crate::elf::Elf;
+use crate::source::ReadAt;
 
 /// Reads an ELF file and makes all checks that need to know nothing but the file. None where the file could not
 /// be read; then the report says why.
-pub fn examine<'a>(bytes: &'a [u8], report: &mut Report) -> Option<Elf<'a>> {
-    let elf = match Elf::read(bytes) {
+pub fn examine<'a>(file: &'a dyn ReadAt, report: &mut Report) -> Option<Elf<'a>> {
+    let elf = match Elf::read(file) {
         Ok(elf) => elf,
         Err(error) => {
-            file::report_unreadable(&error, bytes, report);
+            file::report_unreadable(&error, file, report);
             return None;
         }
     };
     file::check(&elf, report);
     if kind::check(&elf, report) {
-        layout::check(&elf, report);
+        match layout::check(&elf, report) {
+            Ok(()) => {}
+            Err(error) => {
+                unreadable(&error, report);
+                return None;
+            }
+        }
     }
     Some(elf)
+}
+
+/// Reports that the file system did not give the firmware.
+pub fn unreadable(error: &io::Error, report: &mut Report) {
+    let remedy = match error.kind() {
+        io::ErrorKind::InvalidInput => "give the ELF file; copy what comes from a pipe into one",
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => "check the path, and who may read there",
+        _ => "see that the file can be read, and try again",
+    };
+    report.add(Code::Unreadable, None, format!("cannot read the firmware: {error}"), remedy);
 }

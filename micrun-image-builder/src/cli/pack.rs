@@ -1,8 +1,7 @@
 //! `pack`.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,10 +10,11 @@ use micrun_image_spec::firmware::{Pedestal, Rtos};
 
 use super::summary::Summary;
 use super::{BoardDirs, CliError, Format, render};
-use crate::check::{Code, Report};
-use crate::image::{Compression, Epoch, Platform, Reference};
+use crate::check::{self, Code, Report};
+use crate::image::{Compression, Epoch, ImageError, Platform, Reference};
 use crate::output::Destination;
 use crate::pack::{Request, UserAnnotation, UserKey, UserValue, duplicate_key, pack};
+use crate::source::RegularFile;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -72,9 +72,6 @@ Examples:
 Time stamps are those of SOURCE_DATE_EPOCH, else 1970: the same inputs give the same image
 for the same --platform.";
 
-/// Larger than any firmware with its debug information; it is read into memory whole.
-const MAX_FIRMWARE: u64 = 512 << 20;
-
 fn allowable_code(text: &str) -> Result<Code, String> {
     let code: Code = text.parse().map_err(|error| format!("{error}"))?;
     if code.can_be_allowed() {
@@ -103,9 +100,17 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         boards: &boards,
     };
     let mut report = Report::default();
-    let packed = match read(&args.firmware, &mut report) {
-        Some(firmware) => pack(request, &firmware, &mut report)?,
-        None => None,
+    let packed = match RegularFile::open(&args.firmware) {
+        Ok(firmware) => {
+            let packed = pack(&request, &firmware, &mut report)?;
+            // A build that is still running would leave an image of half of each.
+            firmware.check_unchanged().map_err(ImageError::write("the image"))?;
+            packed
+        }
+        Err(error) => {
+            check::unreadable(&error, &mut report);
+            None
+        }
     };
     if args.format == Format::Text {
         render::report(&report, &args.firmware, args.quiet);
@@ -161,37 +166,4 @@ fn source_date_epoch() -> Result<Option<Epoch>, CliError> {
         Some(text) => Ok(Some(text.to_string_lossy().parse()?)),
         None => Ok(None),
     }
-}
-
-/// The firmware's bytes. None if they cannot be read; then the report says why.
-fn read(path: &Path, report: &mut Report) -> Option<Vec<u8>> {
-    let mut unreadable = |reason: String, remedy: &str| {
-        report.add(Code::Unreadable, None, format!("cannot read the firmware: {reason}"), remedy);
-    };
-    match path.metadata() {
-        Ok(metadata) if !metadata.is_file() => {
-            unreadable(
-                "it is no regular file".to_owned(),
-                "give the ELF file; copy what comes from a pipe into one",
-            );
-        }
-        Ok(metadata) if metadata.len() > MAX_FIRMWARE => {
-            let reason = format!("it is larger than {} MiB", MAX_FIRMWARE >> 20);
-            unreadable(reason, "give a file without debug information, made with: objcopy --strip-debug");
-        }
-        Ok(metadata) => match read_up_to(path, metadata.len()) {
-            Ok(bytes) => return Some(bytes),
-            Err(error) => unreadable(error.to_string(), "see that the file can be read, and try again"),
-        },
-        Err(error) => unreadable(error.to_string(), "check the path, and who may read there"),
-    }
-    None
-}
-
-/// The length is the file system's word, and the read stops there: a file that grows is cut, not followed.
-fn read_up_to(path: &Path, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX)).map_err(io::Error::other)?;
-    File::open(path)?.take(length).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -1,39 +1,89 @@
-//! The traces that an operating system leaves in an ELF file, collected in one pass.
+//! The traces that an operating system leaves in an ELF file, collected in one pass over each part.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::ControlFlow;
 
-use memchr::memmem;
+use aho_corasick::AhoCorasick;
 
+use super::rtos::PROFILES;
 use crate::elf::Elf;
+use crate::source;
+
+/// Bytes behind a text that are kept, to find a version in them.
+const BEHIND: usize = 64;
+/// Places of one text that are kept. It may occur in a help text too; a handful is enough to find the real one.
+const MAX_PLACES: usize = 16;
 
 /// Everything that profiles match against.
-pub(super) struct Traces<'a> {
-    sections: BTreeSet<&'a [u8]>,
+pub(super) struct Traces {
+    sections: BTreeSet<Vec<u8>>,
     /// Only the symbols that some profile asks for.
     symbols: BTreeSet<&'static str>,
     /// Has an absolute symbol that begins with `CONFIG_`.
     pub(super) has_config_symbols: bool,
-    loaded: Vec<&'a [u8]>,
+    /// The texts that some profile asks for and that are loaded, with what stands behind each.
+    texts: BTreeMap<&'static str, Vec<Vec<u8>>>,
 }
 
-impl<'a> Traces<'a> {
-    pub(super) fn collect(elf: &Elf<'a>) -> Self {
+impl Traces {
+    pub(super) fn collect(elf: &Elf<'_>) -> io::Result<Self> {
         let mut traces = Traces {
-            sections: elf.sections.iter().map(|section| section.name).collect(),
+            sections: elf.sections.iter().map(|section| section.name.clone()).collect(),
             symbols: BTreeSet::new(),
             has_config_symbols: false,
-            loaded: elf.loaded_bytes(),
+            texts: BTreeMap::new(),
         };
-        let wanted: BTreeSet<&'static str> =
-            super::rtos::PROFILES.iter().flat_map(|profile| profile.symbols).copied().collect();
-        for symbol in elf.symbols() {
-            let Ok(name) = std::str::from_utf8(symbol.name) else { continue };
-            if let Some(&known) = wanted.get(name) {
-                traces.symbols.insert(known);
+        traces.collect_symbols(elf)?;
+        traces.collect_texts(elf)?;
+        Ok(traces)
+    }
+
+    fn collect_symbols(&mut self, elf: &Elf<'_>) -> io::Result<()> {
+        let wanted: BTreeMap<&[u8], &'static str> = PROFILES
+            .iter()
+            .flat_map(|profile| profile.symbols)
+            .map(|name| (name.as_bytes(), *name))
+            .collect();
+        elf.each_symbol(|symbol| {
+            if let Some(&known) = wanted.get(symbol.name) {
+                self.symbols.insert(known);
             }
-            traces.has_config_symbols |= symbol.absolute && name.starts_with("CONFIG_");
+            self.has_config_symbols |= symbol.absolute && symbol.name.starts_with(b"CONFIG_");
+            ControlFlow::Continue(())
+        })
+    }
+
+    fn collect_texts(&mut self, elf: &Elf<'_>) -> io::Result<()> {
+        let texts: BTreeSet<&'static str> = PROFILES.iter().flat_map(|profile| profile.texts()).collect();
+        // Where one text begins with another, looking for the shorter one finds both.
+        let shortest: Vec<&str> = texts
+            .iter()
+            .copied()
+            .filter(|text| !texts.iter().any(|other| other != text && text.starts_with(other)))
+            .collect();
+        let finder = AhoCorasick::new(&shortest).map_err(io::Error::other)?;
+        let longest = texts.iter().map(|text| text.len()).max().unwrap_or_default();
+        for range in elf.loaded_ranges() {
+            source::scan(elf.file(), range, longest + BEHIND, |piece, beginnings| {
+                let found = finder.find_iter(piece).map(|found| found.start());
+                for at in found.take_while(|&at| at < beginnings) {
+                    self.add_texts(&texts, &piece[at..]);
+                }
+                ControlFlow::Continue(())
+            })?;
         }
-        traces
+        Ok(())
+    }
+
+    fn add_texts(&mut self, texts: &BTreeSet<&'static str>, bytes: &[u8]) {
+        for &text in texts.iter().filter(|text| bytes.starts_with(text.as_bytes())) {
+            let places = self.texts.entry(text).or_default();
+            if places.len() < MAX_PLACES {
+                let behind = &bytes[text.len()..];
+                places.push(behind[..behind.len().min(BEHIND)].to_vec());
+            }
+        }
     }
 
     pub(super) fn has_section(&self, name: &str) -> bool {
@@ -45,18 +95,11 @@ impl<'a> Traces<'a> {
     }
 
     pub(super) fn has_string(&self, text: &str) -> bool {
-        let finder = memmem::Finder::new(text);
-        self.loaded.iter().any(|bytes| finder.find(bytes).is_some())
+        self.texts.contains_key(text)
     }
 
-    /// What follows each occurrence of a text in the loaded bytes, up to 64 bytes.
-    pub(super) fn texts_after(&self, prefix: &'static str) -> impl Iterator<Item = &'a [u8]> {
-        const WINDOW: usize = 64;
-        self.loaded.iter().flat_map(move |&bytes| {
-            memmem::find_iter(bytes, prefix).map(move |at| {
-                let start = at + prefix.len();
-                &bytes[start..bytes.len().min(start + WINDOW)]
-            })
-        })
+    /// What follows the first places of a text in the loaded bytes, up to 64 bytes each.
+    pub(super) fn texts_after(&self, prefix: &str) -> impl Iterator<Item = &[u8]> {
+        self.texts.get(prefix).into_iter().flatten().map(Vec::as_slice)
     }
 }

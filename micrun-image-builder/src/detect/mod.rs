@@ -7,6 +7,8 @@ mod version;
 
 pub use board::{BoardGuess, guess_board, segment_outside};
 
+use std::io;
+
 use micrun_image_spec::firmware::Rtos;
 
 use crate::elf::Elf;
@@ -23,9 +25,14 @@ pub struct Identity {
 }
 
 /// Looks for traces of the systems that are known here. None if there are none.
-pub fn identify(elf: &Elf<'_>) -> Option<Identity> {
-    let traces = evidence::Traces::collect(elf);
-    let (profile, evidence) = rtos::PROFILES.iter().find_map(|p| Some((p, p.matches(&traces)?)))?;
-    let version = profile.version_prefix.and_then(|prefix| version::after(&traces, prefix));
-    Some(Identity { rtos: profile.rtos.clone(), version, evidence })
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn identify(elf: &Elf<'_>) -> io::Result<Option<Identity>> {
+    let traces = evidence::Traces::collect(elf)?;
+    let found = rtos::PROFILES.iter().find_map(|profile| Some((profile, profile.matches(&traces)?)));
+    Ok(found.map(|(profile, evidence)| {
+        let version = profile.version_prefix.and_then(|prefix| version::after(&traces, prefix));
+        Identity { rtos: profile.rtos.clone(), version, evidence }
+    }))
 }

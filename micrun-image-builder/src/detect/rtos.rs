@@ -92,8 +92,13 @@ pub(super) static PROFILES: &[Profile] = &[
 ];
 
 impl Profile {
+    /// Everything that is looked for in what is loaded.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &'static str> {
+        self.strings.iter().copied().chain(self.version_prefix)
+    }
+
     /// What gave the system away; None if nothing did.
-    pub(super) fn matches(&self, traces: &Traces<'_>) -> Option<String> {
+    pub(super) fn matches(&self, traces: &Traces) -> Option<String> {
         if let Some(group) =
             self.sections.iter().find(|group| group.iter().all(|name| traces.has_section(name)))
         {

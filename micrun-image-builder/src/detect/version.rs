@@ -3,9 +3,8 @@
 use super::evidence::Traces;
 
 /// The first version that stands behind one of the places of `prefix`.
-pub(super) fn after(traces: &Traces<'_>, prefix: &'static str) -> Option<String> {
-    // A prefix may occur in a help text too; a handful of places is enough to find the real one.
-    traces.texts_after(prefix).take(16).find_map(version)
+pub(super) fn after(traces: &Traces, prefix: &str) -> Option<String> {
+    traces.texts_after(prefix).find_map(version)
 }
 
 /// The word at the start of `text`, if it is a version: it has a digit, and no character of a format string.

@@ -1,10 +1,15 @@
 //! Why a file cannot be read as an ELF file.
 
+use std::io;
+
 use micrun_image_spec::firmware::Arch;
 
 /// A file that has no facts to offer. [`crate::check`] turns it into a finding with a code and a remedy.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    /// The file system failed.
+    #[error("cannot read the firmware: {0}")]
+    Io(#[from] io::Error),
     /// No byte in it.
     #[error("the file is empty")]
     Empty,

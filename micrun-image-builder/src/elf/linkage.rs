@@ -1,36 +1,70 @@
 //! What tells a Linux program from firmware: how it was linked, and the notes that its toolchain left.
 
+use std::io;
+
 use goblin::elf::dynamic::{DT_NEEDED, DT_NULL};
-use goblin::elf::program_header::{PT_INTERP, PT_NOTE};
+use goblin::elf::program_header::{PT_DYNAMIC, PT_INTERP, PT_NOTE};
 
 use super::{Elf, Segment};
+use crate::source::{self, ReadAt};
 
 /// A program has one to three note segments with a few hundred bytes; more is not looked at.
 const MAX_NOTE_SEGMENTS: usize = 16;
 const MAX_NOTE_BYTES: u64 = 4096;
+/// Bytes of a note's contents that are kept; a build ID has 20.
+const MAX_CONTENTS: usize = 64;
+/// A dynamic section has some dozens of tags.
+const MAX_DYNAMIC_BYTES: u64 = 64 << 10;
 
-/// An ELF note, without its contents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Note<'a> {
+/// An ELF note.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
     /// Who defined it, without the closing NULs.
-    pub owner: &'a [u8],
+    pub owner: Vec<u8>,
     /// `n_type`, whose meaning depends on the owner.
     pub kind: u32,
+    /// The first bytes of its contents, 64 at most.
+    pub contents: Vec<u8>,
 }
 
-impl<'a> Elf<'a> {
+/// How a program was linked.
+#[derive(Debug, Default)]
+pub(super) struct Linkage {
+    needs_libraries: bool,
+    notes: Vec<Note>,
+}
+
+impl Linkage {
+    pub(super) fn read(file: &dyn ReadAt, segments: &[Segment], is_64_bit: bool) -> io::Result<Self> {
+        let mut linkage = Linkage::default();
+        if let Some(dynamic) = segments.iter().find(|s| s.kind == PT_DYNAMIC) {
+            let tags = source::bytes(file, dynamic.offset, dynamic.filesz.min(MAX_DYNAMIC_BYTES))?;
+            linkage.needs_libraries = needs_libraries(&tags, is_64_bit);
+        }
+        for segment in segments.iter().filter(|s| s.kind == PT_NOTE).take(MAX_NOTE_SEGMENTS) {
+            let bytes = source::bytes(file, segment.offset, segment.filesz.min(MAX_NOTE_BYTES))?;
+            linkage.notes.extend(Notes { rest: &bytes });
+        }
+        Ok(linkage)
+    }
+}
+
+fn needs_libraries(dynamic: &[u8], is_64_bit: bool) -> bool {
+    let word = if is_64_bit { 8 } else { 4 };
+    let tag = |entry: &[u8]| entry[..word].iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte));
+    let tags = dynamic.chunks_exact(2 * word).map(tag);
+    tags.take_while(|&tag| tag != DT_NULL).any(|tag| tag == DT_NEEDED)
+}
+
+impl Elf<'_> {
     /// True if the kernel has to start a dynamic linker for it.
     pub fn has_interpreter(&self) -> bool {
-        self.first_segment(PT_INTERP).is_some()
+        self.segments.iter().any(|s| s.kind == PT_INTERP)
     }
 
     /// True if it needs a shared library. Firmware that relocates itself has a dynamic section too, but needs none.
     pub fn needs_libraries(&self) -> bool {
-        let word = if self.is_64_bit() { 8 } else { 4 };
-        let tag =
-            |entry: &[u8]| entry[..word].iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte));
-        let tags = self.dynamic_bytes().chunks_exact(2 * word).map(tag);
-        tags.take_while(|&tag| tag != DT_NULL).any(|tag| tag == DT_NEEDED)
+        self.linkage.needs_libraries
     }
 
     /// True if its program headers are part of what is loaded, at the address at which it runs. The kernel hands them
@@ -44,9 +78,8 @@ impl<'a> Elf<'a> {
     }
 
     /// The notes in the note segments.
-    pub fn notes(&self) -> impl Iterator<Item = Note<'a>> {
-        let segments = self.segments.iter().filter(|s| s.kind == PT_NOTE).take(MAX_NOTE_SEGMENTS);
-        segments.flat_map(|s| Notes { rest: self.slice(s.offset, s.filesz.min(MAX_NOTE_BYTES)) })
+    pub fn notes(&self) -> &[Note] {
+        &self.linkage.notes
     }
 }
 
@@ -55,20 +88,21 @@ struct Notes<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Iterator for Notes<'a> {
-    type Item = Note<'a>;
+impl Iterator for Notes<'_> {
+    type Item = Note;
 
-    fn next(&mut self) -> Option<Note<'a>> {
+    fn next(&mut self) -> Option<Note> {
         let (words, rest) = self.rest.split_at_checked(12)?;
         let word = |i: usize| u32::from_le_bytes([words[i], words[i + 1], words[i + 2], words[i + 3]]);
         let (owner_size, contents_size, kind) = (word(0) as usize, word(4) as usize, word(8));
         let owner = rest.get(..owner_size)?;
-        let end = owner_size
-            .checked_next_multiple_of(4)?
-            .checked_add(contents_size.checked_next_multiple_of(4)?)?;
+        let contents_at = owner_size.checked_next_multiple_of(4)?;
+        let end = contents_at.checked_add(contents_size.checked_next_multiple_of(4)?)?;
+        let contents = rest.get(contents_at..).unwrap_or_default();
         self.rest = rest.get(end..).unwrap_or_default();
         // Go's linker closes its name with two NULs, the others with one.
         let owner_len = owner.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        Some(Note { owner: &owner[..owner_len], kind })
+        let contents = &contents[..contents_size.min(contents.len()).min(MAX_CONTENTS)];
+        Some(Note { owner: owner[..owner_len].to_vec(), kind, contents: contents.to_vec() })
     }
 }

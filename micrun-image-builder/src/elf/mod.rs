@@ -1,14 +1,15 @@
 //! Reads the facts of an ELF file that may be anything: cut short, corrupt, or made to do harm.
 //!
-//! Every table is measured against the file before goblin decodes it, so nothing is allocated by a size that
-//! the file merely claims; names and notes are looked at up to a fixed length, so the time is linear in the
-//! file's size. Nothing here judges: that is [`crate::check`].
+//! The file is not read whole: headers and tables are read where they lie. Each is measured against the file before
+//! goblin decodes it, so nothing is allocated by a size that the file merely claims; names, notes and tags are looked
+//! at up to fixed numbers. Nothing here judges: that is [`crate::check`].
 
+use std::fmt;
+use std::io;
 use std::ops::Range;
 
 use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::header::{self, Header, header32, header64};
-use goblin::elf::program_header::PT_DYNAMIC;
 use micrun_image_spec::firmware::Arch;
 
 mod arm_attributes;
@@ -16,41 +17,51 @@ mod error;
 mod linkage;
 mod sections;
 mod segment;
+mod symbols;
 
 pub use error::ReadError;
 pub use linkage::Note;
-pub use sections::{Section, SectionTable, Symbol};
+pub use sections::{Section, SectionTable};
 pub use segment::Segment;
+pub use symbols::Symbol;
+
+use crate::source::{self, ReadAt};
+use linkage::Linkage;
 
 /// An ELF file for a supported machine, with its tables.
-#[derive(Debug)]
 pub struct Elf<'a> {
-    bytes: &'a [u8],
+    file: &'a dyn ReadAt,
     /// The instruction set.
     pub arch: Arch,
     /// `e_type`: what kind of ELF file it is.
     pub file_type: u16,
     /// `EI_OSABI`.
     pub os_abi: u8,
+    /// `e_flags`, whose meaning depends on the machine.
+    pub flags: u32,
     /// `e_entry`, as it stands in the header.
     pub entry: u64,
     /// The program headers, in order.
     pub segments: Vec<Segment>,
     /// The section headers, as far as the file has them.
-    pub sections: SectionTable<'a>,
+    pub sections: SectionTable,
+    linkage: Linkage,
+    is_cortex_m: bool,
+    reset_vector: Option<u64>,
     /// `e_phoff`.
     headers_at: u64,
     context: Ctx,
 }
 
 impl<'a> Elf<'a> {
-    /// Reads header, program headers and section headers.
+    /// Reads header, program headers, section headers and what tells the program's kind.
     ///
     /// # Errors
     /// If the file is no ELF file, or none that any supported machine could run, or if its program headers lie
-    /// outside of it. Section headers outside of it are no error here: firmware loads without them.
-    pub fn read(bytes: &'a [u8]) -> Result<Elf<'a>, ReadError> {
-        let header = read_header(bytes)?;
+    /// outside of it, or if it cannot be read. Section headers outside of it are no error here: firmware loads without
+    /// them.
+    pub fn read(file: &'a dyn ReadAt) -> Result<Elf<'a>, ReadError> {
+        let header = read_header(file)?;
         let is_64_bit = header.e_ident[header::EI_CLASS] == header::ELFCLASS64;
         let machine = header.e_machine;
         let Some(arch) = Arch::from_elf(machine, is_64_bit) else {
@@ -64,24 +75,35 @@ impl<'a> Elf<'a> {
         }
         let container = if is_64_bit { Container::Big } else { Container::Little };
         let context = Ctx::new(container, Endian::Little);
-        let segments = segment::read(bytes, &header, context)?;
-        let sections = SectionTable::read(bytes, &header, context);
-        Ok(Elf {
-            bytes,
+        let segments = segment::read(file, &header, context)?;
+        let mut elf = Elf {
+            file,
             arch,
             file_type: header.e_type,
             os_abi: header.e_ident[header::EI_OSABI],
+            flags: header.e_flags,
             entry: header.e_entry,
+            sections: SectionTable::read(file, &header, context)?,
+            linkage: Linkage::read(file, &segments, is_64_bit)?,
             segments,
-            sections,
+            is_cortex_m: false,
+            reset_vector: None,
             headers_at: header.e_phoff,
             context,
-        })
+        };
+        elf.reset_vector = elf.read_reset_vector()?;
+        elf.is_cortex_m = elf.find_cortex_m()?;
+        Ok(elf)
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &'a dyn ReadAt {
+        self.file
     }
 
     /// The file's length.
     pub fn file_len(&self) -> u64 {
-        self.bytes.len() as u64
+        self.file.size()
     }
 
     /// The PT_LOAD segments that hold or reserve anything.
@@ -100,71 +122,95 @@ impl<'a> Elf<'a> {
     }
 
     /// The parts of the file that are loaded, joined where they overlap, in order.
-    pub fn loaded_bytes(&self) -> Vec<&'a [u8]> {
-        let mut ranges: Vec<Range<usize>> =
-            self.loads().map(|s| clamp(self.bytes, s.offset, s.filesz)).filter(|r| !r.is_empty()).collect();
+    pub fn loaded_ranges(&self) -> Vec<Range<u64>> {
+        let mut ranges: Vec<Range<u64>> = self
+            .loads()
+            .map(|s| source::clamp(self.file, s.offset, s.filesz))
+            .filter(|r| !r.is_empty())
+            .collect();
         ranges.sort_by_key(|range| range.start);
-        let mut joined: Vec<Range<usize>> = Vec::new();
+        let mut joined: Vec<Range<u64>> = Vec::new();
         for range in ranges {
             match joined.last_mut() {
                 Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
                 _ => joined.push(range),
             }
         }
-        joined.into_iter().map(|range| &self.bytes[range]).collect()
+        joined
     }
 
-    /// The bytes at a load address, as far as the file has them.
-    pub fn bytes_at_paddr(&self, paddr: u64) -> &'a [u8] {
-        let segment = self.loads().find(|s| s.paddr <= paddr && paddr - s.paddr < s.filesz);
-        segment.map_or(&[], |s| {
-            let skip = paddr - s.paddr;
-            self.slice(s.offset.saturating_add(skip), s.filesz - skip)
-        })
+    /// Up to `len` bytes at a load address, as far as the file has them; `len` must be bounded by the caller.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn bytes_at_paddr(&self, paddr: u64, len: u64) -> io::Result<Vec<u8>> {
+        match self.loads().find(|s| s.paddr <= paddr && paddr - s.paddr < s.filesz) {
+            Some(s) => {
+                let skip = paddr - s.paddr;
+                source::bytes(self.file, s.offset.saturating_add(skip), len.min(s.filesz - skip))
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The first bytes of a section, up to `max`; None if there is no section of that name. Nothing for NOBITS.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn section_bytes(&self, name: &[u8], max: u64) -> io::Result<Option<Vec<u8>>> {
+        let section = self.sections.named(name);
+        section.map(|s| source::bytes(self.file, s.offset, s.file_size().min(max))).transpose()
     }
 
     /// True if the Arm build attributes, or the vector table at the load address, say that this is a program for
     /// a microcontroller (Cortex-M) and not for an application core.
     pub fn is_cortex_m(&self) -> bool {
-        if self.arch != Arch::Arm {
-            return false;
-        }
-        let attributes = self.sections.named(b".ARM.attributes").map(|s| self.slice(s.offset, s.size));
-        match attributes.and_then(arm_attributes::architecture_profile) {
-            Some(profile) => profile == b'M',
-            None => self.begins_with_vector_table(),
-        }
+        self.is_cortex_m
     }
 
     /// The reset handler of a Cortex-M program, with the Thumb bit. Such a program begins with a vector table: the
     /// initial stack pointer, then this (Armv7-M ARM, B1.5.3). Only meaningful for Cortex-M.
     pub fn reset_vector(&self) -> Option<u64> {
-        let lowest =
-            self.loads().filter(|s| s.filesz > 0 && !self.holds_headers(s)).map(|s| s.paddr).min()?;
-        let word = self.bytes_at_paddr(lowest).get(4..8)?;
-        Some(u64::from(u32::from_le_bytes(word.try_into().ok()?)))
+        self.reset_vector
     }
 
-    /// A Cortex-M program's reset handler is usually the ELF's entry point as well.
-    fn begins_with_vector_table(&self) -> bool {
-        self.entry & 1 == 1 && self.reset_vector() == Some(self.entry)
+    fn read_reset_vector(&self) -> io::Result<Option<u64>> {
+        let filled = self.loads().filter(|s| s.filesz > 0 && !self.holds_headers(s));
+        let Some(lowest) = filled.map(|s| s.paddr).min() else { return Ok(None) };
+        let vectors = self.bytes_at_paddr(lowest, 8)?;
+        let word = vectors.get(4..8).and_then(|word| word.try_into().ok());
+        Ok(word.map(|word| u64::from(u32::from_le_bytes(word))))
     }
 
-    /// The file's bytes from an offset on, cut where the file ends.
-    pub fn slice(&self, offset: u64, len: u64) -> &'a [u8] {
-        &self.bytes[clamp(self.bytes, offset, len)]
-    }
-
-    fn first_segment(&self, kind: u32) -> Option<&Segment> {
-        self.segments.iter().find(|s| s.kind == kind)
-    }
-
-    fn dynamic_bytes(&self) -> &'a [u8] {
-        self.first_segment(PT_DYNAMIC).map_or(&[], |s| self.slice(s.offset, s.filesz))
+    fn find_cortex_m(&self) -> io::Result<bool> {
+        const MAX_ATTRIBUTES: u64 = 4096;
+        if self.arch != Arch::Arm {
+            return Ok(false);
+        }
+        let attributes = self.section_bytes(b".ARM.attributes", MAX_ATTRIBUTES)?;
+        Ok(match attributes.as_deref().and_then(arm_attributes::architecture_profile) {
+            Some(profile) => profile == b'M',
+            // A Cortex-M program's reset handler is usually the ELF's entry point as well.
+            None => self.entry & 1 == 1 && self.reset_vector == Some(self.entry),
+        })
     }
 }
 
-fn read_header(bytes: &[u8]) -> Result<Header, ReadError> {
+impl fmt::Debug for Elf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elf")
+            .field("arch", &self.arch)
+            .field("file_type", &self.file_type)
+            .field("entry", &self.entry)
+            .field("segments", &self.segments)
+            .field("sections", &self.sections)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read_header(file: &dyn ReadAt) -> Result<Header, ReadError> {
+    let bytes = source::bytes(file, 0, header64::SIZEOF_EHDR as u64)?;
+    let bytes = bytes.as_slice();
     if bytes.is_empty() {
         return Err(ReadError::Empty);
     }
@@ -199,17 +245,11 @@ fn is_big_endian(header: &Header) -> bool {
     header.e_ident[header::EI_DATA] == header::ELFDATA2MSB
 }
 
-/// A whole table inside the file; None if any part of it is outside.
-fn table(bytes: &[u8], offset: u64, size: u64) -> Option<&[u8]> {
-    let start = usize::try_from(offset).ok()?;
-    let end = start.checked_add(usize::try_from(size).ok()?)?;
-    bytes.get(start..end)
-}
-
-/// A range of the file, cut where the file ends.
-fn clamp(bytes: &[u8], offset: u64, len: u64) -> Range<usize> {
-    let file = bytes.len();
-    let start = usize::try_from(offset).unwrap_or(file).min(file);
-    let len = usize::try_from(len).unwrap_or(file).min(file - start);
-    start..start + len
+/// A whole table inside the file; None if any part of it is outside. It is as large as the file at most, and the
+/// caller bounds it further.
+fn table(file: &dyn ReadAt, offset: u64, size: u64) -> io::Result<Option<Vec<u8>>> {
+    match offset.checked_add(size) {
+        Some(end) if end <= file.size() => source::bytes(file, offset, size).map(Some),
+        _ => Ok(None),
+    }
 }

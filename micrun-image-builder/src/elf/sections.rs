@@ -1,27 +1,33 @@
-//! Section headers and symbols. Firmware runs without them; they only say what it is.
+//! Section headers. Firmware runs without them; they only say what it is.
+
+use std::io;
 
 use goblin::container::Ctx;
 use goblin::elf::header::Header;
-use goblin::elf::section_header::{SHF_ALLOC, SHN_ABS, SHN_XINDEX, SHT_NOBITS, SHT_SYMTAB, SectionHeader};
-use goblin::elf::sym::Symtab;
+use goblin::elf::section_header::{SHF_ALLOC, SHN_XINDEX, SHT_NOBITS, SectionHeader};
 
-use super::{Elf, clamp, table};
+use super::table;
+use crate::source::{self, ReadAt};
 
 /// Bytes of a name that are looked at; every name that means something here is shorter.
 const MAX_NAME: usize = 64;
+/// Section headers that are read, and bytes of their names: a linked program has some dozens, built with one section
+/// per function some thousands.
+const MAX_SECTIONS: u64 = 100_000;
+const MAX_NAMES: u64 = 4 << 20;
 
 /// The section headers, as far as they could be read.
 #[derive(Debug, Default)]
-pub struct SectionTable<'a> {
-    sections: Vec<Section<'a>>,
+pub struct SectionTable {
+    sections: Vec<Section>,
     problem: Option<String>,
 }
 
 /// A section header.
-#[derive(Debug, Clone, Copy)]
-pub struct Section<'a> {
+#[derive(Debug, Clone)]
+pub struct Section {
     /// The name, cut after 64 bytes; empty where it cannot be read.
-    pub name: &'a [u8],
+    pub name: Vec<u8>,
     /// `sh_type`.
     pub kind: u32,
     /// True if it is part of the running program.
@@ -30,33 +36,27 @@ pub struct Section<'a> {
     pub offset: u64,
     /// Its size; bytes in the file unless it is NOBITS.
     pub size: u64,
-    link: u32,
+    pub(super) link: u32,
 }
 
-impl Section<'_> {
+impl Section {
     /// Bytes that the section takes in the file, by its own account.
     pub fn file_size(&self) -> u64 {
         if self.kind == SHT_NOBITS { 0 } else { self.size }
     }
 }
 
-/// A symbol.
-#[derive(Debug, Clone, Copy)]
-pub struct Symbol<'a> {
-    /// The name, cut after 64 bytes.
-    pub name: &'a [u8],
-    /// True for a number that is no address.
-    pub absolute: bool,
-}
-
-impl<'a> SectionTable<'a> {
-    pub(super) fn read(bytes: &'a [u8], header: &Header, context: Ctx) -> Self {
+impl SectionTable {
+    pub(super) fn read(file: &dyn ReadAt, header: &Header, context: Ctx) -> io::Result<Self> {
         if header.e_shoff == 0 {
-            return SectionTable::default();
+            return Ok(SectionTable::default());
         }
-        match read(bytes, header, context) {
-            Ok(sections) => SectionTable { sections, problem: None },
-            Err(problem) => SectionTable { sections: Vec::new(), problem: Some(problem) },
+        match read(file, header, context) {
+            Ok(sections) => Ok(SectionTable { sections, problem: None }),
+            Err(Failure::Problem(problem)) => {
+                Ok(SectionTable { sections: Vec::new(), problem: Some(problem) })
+            }
+            Err(Failure::Io(error)) => Err(error),
         }
     }
 
@@ -71,27 +71,54 @@ impl<'a> SectionTable<'a> {
     }
 
     /// The sections, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Section<'a>> {
+    pub fn iter(&self) -> impl Iterator<Item = &Section> {
         self.sections.iter()
     }
 
     /// The first section of a name.
-    pub fn named(&self, name: &[u8]) -> Option<&Section<'a>> {
+    pub fn named(&self, name: &[u8]) -> Option<&Section> {
         self.iter().find(|section| section.name == name)
+    }
+
+    pub(super) fn at(&self, index: u32) -> Option<&Section> {
+        self.sections.get(usize::try_from(index).ok()?)
     }
 }
 
-fn read<'a>(bytes: &'a [u8], header: &Header, context: Ctx) -> Result<Vec<Section<'a>>, String> {
+/// Why there are no sections.
+enum Failure {
+    /// What is wrong with the headers.
+    Problem(String),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Io(error)
+    }
+}
+
+impl From<String> for Failure {
+    fn from(problem: String) -> Self {
+        Failure::Problem(problem)
+    }
+}
+
+fn read(file: &dyn ReadAt, header: &Header, context: Ctx) -> Result<Vec<Section>, Failure> {
     let entry_size = SectionHeader::size(context) as u64;
     if u64::from(header.e_shentsize) != entry_size {
-        return Err(format!("section headers have {} bytes each, not {entry_size}", header.e_shentsize));
+        return Err(
+            format!("section headers have {} bytes each, not {entry_size}", header.e_shentsize).into()
+        );
     }
-    let (count, names_index) = counts(bytes, header, context)?;
-    let headers = parse_table(bytes, header.e_shoff, count, context)?;
+    let (count, names_index) = counts(file, header, context)?;
+    let headers = parse_table(file, header.e_shoff, count, context)?;
     let names_index = usize::try_from(names_index).unwrap_or(usize::MAX);
-    let names = headers.get(names_index).map_or(&[][..], |h| &bytes[clamp(bytes, h.sh_offset, h.sh_size)]);
+    let names = headers.get(names_index);
+    let names = names.map(|h| source::bytes(file, h.sh_offset, h.sh_size.min(MAX_NAMES))).transpose()?;
+    let names = names.unwrap_or_default();
     let sections = headers.iter().map(|h| Section {
-        name: name_at(names, h.sh_name as u64),
+        name: name_at(&names, h.sh_name as u64).to_vec(),
         kind: h.sh_type,
         allocated: h.sh_flags & u64::from(SHF_ALLOC) != 0,
         offset: h.sh_offset,
@@ -103,56 +130,48 @@ fn read<'a>(bytes: &'a [u8], header: &Header, context: Ctx) -> Result<Vec<Sectio
 
 /// Number of sections and index of the one with their names. Where a number does not fit its 16 bits, it stands
 /// in the first section header (ELF gABI, "Section Header Table Index").
-fn counts(bytes: &[u8], header: &Header, context: Ctx) -> Result<(u64, u64), String> {
+fn counts(file: &dyn ReadAt, header: &Header, context: Ctx) -> Result<(u64, u64), Failure> {
     let (count, names) = (u64::from(header.e_shnum), u32::from(header.e_shstrndx));
     if count != 0 && names != SHN_XINDEX {
         return Ok((count, u64::from(names)));
     }
-    let first = parse_table(bytes, header.e_shoff, 1, context)?.swap_remove(0);
+    let first = parse_table(file, header.e_shoff, 1, context)?.swap_remove(0);
     let count = if count == 0 { first.sh_size } else { count };
     let names = if names == SHN_XINDEX { first.sh_link } else { names };
     Ok((count, u64::from(names)))
 }
 
 /// Decodes that many headers, at least one, all of which must be inside the file.
-fn parse_table(bytes: &[u8], offset: u64, count: u64, context: Ctx) -> Result<Vec<SectionHeader>, String> {
+fn parse_table(
+    file: &dyn ReadAt,
+    offset: u64,
+    count: u64,
+    context: Ctx,
+) -> Result<Vec<SectionHeader>, Failure> {
+    if count > MAX_SECTIONS {
+        return Err(format!(
+            "the file claims {count} section headers; no linker makes more than {MAX_SECTIONS}"
+        )
+        .into());
+    }
     let size = count.saturating_mul(SectionHeader::size(context) as u64);
     let outside = || {
-        let file = bytes.len();
+        let len = file.size();
         format!(
-            "the section headers should be {size} bytes at offset {offset:#x}, but the file has {file} bytes"
+            "the section headers should be {size} bytes at offset {offset:#x}, but the file has {len} bytes"
         )
     };
-    let headers = table(bytes, offset, size).ok_or_else(outside)?;
+    let headers = table(file, offset, size)?.ok_or_else(outside)?;
     let count = headers.len() / SectionHeader::size(context);
     if count == 0 {
-        return Err("the section headers have an offset, but there are none".to_owned());
+        return Err("the section headers have an offset, but there are none".to_owned().into());
     }
-    SectionHeader::parse_from(headers, 0, count, context)
-        .map_err(|_| "the section headers cannot be decoded".to_owned())
+    SectionHeader::parse_from(&headers, 0, count, context)
+        .map_err(|_| "the section headers cannot be decoded".to_owned().into())
 }
 
-fn name_at(names: &[u8], offset: u64) -> &[u8] {
+pub(super) fn name_at(names: &[u8], offset: u64) -> &[u8] {
     let start = usize::try_from(offset).unwrap_or(usize::MAX).min(names.len());
     let window = &names[start..names.len().min(start + MAX_NAME)];
     window.iter().position(|&b| b == 0).map_or(window, |end| &window[..end])
-}
-
-impl<'a> Elf<'a> {
-    /// The symbols of the first symbol table, decoded one at a time.
-    pub fn symbols(&self) -> impl Iterator<Item = Symbol<'a>> {
-        let table = self.sections.iter().find(|section| section.kind == SHT_SYMTAB);
-        let bytes = table.map_or(&[][..], |section| self.slice(section.offset, section.size));
-        let names = table
-            .and_then(|section| self.sections.sections.get(section.link as usize))
-            .map_or(&[][..], |section| self.slice(section.offset, section.file_size()));
-        let entry_size = if self.is_64_bit() { 24 } else { 16 };
-        let symbols = Symtab::parse(bytes, 0, bytes.len() / entry_size, self.context).ok();
-        let count = symbols.as_ref().map_or(0, |_| bytes.len() / entry_size);
-        (0..count).filter_map(move |index| {
-            let symbol = symbols.as_ref()?.get(index)?;
-            let absolute = symbol.st_shndx == SHN_ABS as usize;
-            Some(Symbol { name: name_at(names, symbol.st_name as u64), absolute })
-        })
-    }
 }

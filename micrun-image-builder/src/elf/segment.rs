@@ -5,6 +5,7 @@ use goblin::elf::header::Header;
 use goblin::elf::program_header::{PF_R, PF_W, PF_X, PT_LOAD, ProgramHeader};
 
 use super::{ReadError, table};
+use crate::source::ReadAt;
 
 /// A program header.
 #[derive(Debug, Clone)]
@@ -53,7 +54,7 @@ impl Segment {
 }
 
 /// Reads the program headers, all of which must be inside the file.
-pub(super) fn read(bytes: &[u8], header: &Header, context: Ctx) -> Result<Vec<Segment>, ReadError> {
+pub(super) fn read(file: &dyn ReadAt, header: &Header, context: Ctx) -> Result<Vec<Segment>, ReadError> {
     let (offset, count) = (header.e_phoff, header.e_phnum);
     if count == 0 {
         return Ok(Vec::new());
@@ -66,10 +67,10 @@ pub(super) fn read(bytes: &[u8], header: &Header, context: Ctx) -> Result<Vec<Se
         )));
     }
     let size = u64::from(count) * entry_size as u64;
-    let outside = || ReadError::ProgramHeadersOutside { offset, size, file_len: bytes.len() as u64 };
-    let table = table(bytes, offset, size).ok_or_else(outside)?;
+    let outside = || ReadError::ProgramHeadersOutside { offset, size, file_len: file.size() };
+    let table = table(file, offset, size)?.ok_or_else(outside)?;
     let undecodable = |_| ReadError::Header("its program headers cannot be decoded".to_owned());
-    let headers = ProgramHeader::parse(table, 0, usize::from(count), context).map_err(undecodable)?;
+    let headers = ProgramHeader::parse(&table, 0, usize::from(count), context).map_err(undecodable)?;
     Ok(headers.iter().enumerate().map(|(index, header)| segment(index, header)).collect())
 }
 

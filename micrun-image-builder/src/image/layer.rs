@@ -1,14 +1,14 @@
-//! The one layer: a tar with the firmware and its client.conf.
+//! The one layer: a tar with the firmware, its client.conf and, where needed, a boot image.
 
-use std::io::{self, Write};
+use std::io::{self, BufReader, Write};
 
 use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
-use micrun_image_spec::{CLIENT_CONF_PATH, FIRMWARE_PATH};
 use oci_spec::image::MediaType;
 use tempfile::SpooledTempFile;
 
 use super::compression::Compressor;
-use super::{Contents, ImageError};
+use super::{Contents, ImageError, LayerFile};
+use crate::source::{self, ReadAt};
 
 /// A layer up to this size never touches the disk before it is written to its place.
 const IN_MEMORY: usize = 4 << 20;
@@ -38,17 +38,12 @@ impl Layer {
 
 fn pack(contents: &Contents<'_>) -> io::Result<Layer> {
     let mtime = contents.epoch.unwrap_or_default().seconds();
-    // In the order of their names. The firmware is the image's entry point, so it is executable.
-    let files = [
-        (CLIENT_CONF_PATH, 0o644, contents.client_conf.as_bytes()),
-        (FIRMWARE_PATH, 0o755, contents.firmware),
-    ];
     let blob = HashingWriter::new(SpooledTempFile::new(IN_MEMORY));
-    let compressor =
-        Compressor::new(contents.compression, blob, tar_size(files.map(|(_, _, data)| data.len())))?;
+    let compressor = Compressor::new(contents.compression, blob, tar_size(contents.files))?;
     let mut tar = tar::Builder::new(HashingWriter::new(compressor));
-    for (path, mode, data) in files {
-        append(&mut tar, path.trim_start_matches('/'), mode, mtime, data)?;
+    for file in contents.files {
+        let mode = if file.executable { 0o755 } else { 0o644 };
+        append(&mut tar, file.path.trim_start_matches('/'), mode, mtime, file.data)?;
     }
     let (compressor, diff_id) = tar.into_inner()?.finish();
     let blob = compressor.finish()?;
@@ -58,8 +53,8 @@ fn pack(contents: &Contents<'_>) -> io::Result<Layer> {
 }
 
 /// Each file takes a header and whole blocks; two empty blocks end the archive.
-fn tar_size(lengths: [usize; 2]) -> u64 {
-    lengths.iter().map(|&length| BLOCK + (length as u64).next_multiple_of(BLOCK)).sum::<u64>() + 2 * BLOCK
+fn tar_size(files: &[LayerFile<'_>]) -> u64 {
+    files.iter().map(|file| BLOCK + file.data.size().next_multiple_of(BLOCK)).sum::<u64>() + 2 * BLOCK
 }
 
 /// Adds a regular file of root's. Every field of the header is set here; nothing comes from the machine.
@@ -93,6 +88,17 @@ impl TarData for &[u8] {
 
     fn reader(self) -> impl io::Read {
         self
+    }
+}
+
+impl TarData for &dyn ReadAt {
+    fn size(&self) -> u64 {
+        ReadAt::size(*self)
+    }
+
+    fn reader(self) -> impl io::Read {
+        let whole = 0..ReadAt::size(self);
+        BufReader::with_capacity(128 << 10, source::reader(self, whole))
     }
 }
 

@@ -26,6 +26,7 @@ pub use epoch::{BadEpoch, Epoch};
 pub use platform::{BadPlatform, Platform};
 pub use reference::{BadReference, Reference};
 
+use crate::source::ReadAt;
 use layer::Layer;
 
 /// Why an image could not be made or written.
@@ -75,13 +76,21 @@ impl ImageError {
     }
 }
 
+/// A file in an image.
+#[derive(Clone, Copy)]
+pub struct LayerFile<'a> {
+    /// Its absolute path in the image's root.
+    pub path: &'a str,
+    /// True for what is run, false for what is read.
+    pub executable: bool,
+    /// Its bytes.
+    pub data: &'a dyn ReadAt,
+}
+
 /// What goes into an image.
-#[derive(Debug)]
 pub struct Contents<'a> {
-    /// The firmware ELF, as given.
-    pub firmware: &'a [u8],
-    /// The text of client.conf.
-    pub client_conf: &'a str,
+    /// The files, sorted by path.
+    pub files: &'a [LayerFile<'a>],
     /// For the manifest, and as labels for the configuration.
     pub annotations: &'a BTreeMap<String, String>,
     /// The node's platform.

@@ -1,10 +1,12 @@
 //! From a firmware and a few options to an image: reads, checks, recognises, decides, packs.
 
 use std::collections::BTreeMap;
+use std::io::{self, BufReader};
 
 use micrun_image_spec::board::{BoardProfile, Boards};
-use micrun_image_spec::digest::Sha256Digest;
+use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
 use micrun_image_spec::firmware::{Pedestal, Rtos};
+use micrun_image_spec::{CLIENT_CONF_PATH, FIRMWARE_PATH};
 
 mod choice;
 mod decide;
@@ -17,7 +19,9 @@ pub use user::{AnnotationError, UserAnnotation, UserKey, UserKeyError, UserValue
 
 use crate::check::{self, Code, Report};
 use crate::detect::{self, Identity};
-use crate::image::{Compression, Contents, Epoch, Image, ImageError, Platform, Reference};
+use crate::elf::Elf;
+use crate::image::{Compression, Contents, Epoch, Image, ImageError, LayerFile, Platform, Reference};
+use crate::source::{self, ReadAt};
 
 /// What the user asked for. Everything but the firmware has a default.
 #[derive(Debug)]
@@ -61,8 +65,8 @@ pub struct Packed {
 /// # Errors
 /// If the image's layer cannot be put into its temporary file.
 pub fn pack(
-    request: Request<'_>,
-    firmware: &[u8],
+    request: &Request<'_>,
+    firmware: &dyn ReadAt,
     report: &mut Report,
 ) -> Result<Option<Packed>, ImageError> {
     let elf = check::examine(firmware, report);
@@ -70,20 +74,30 @@ pub fn pack(
     report.allow(&request.allow);
     let Some(elf) = elf.filter(|_| !report.has_errors()) else { return Ok(None) };
 
+    let (identity, digest) = match recognise(&elf) {
+        Ok(found) => found,
+        Err(error) => {
+            check::unreadable(&error, report);
+            return Ok(None);
+        }
+    };
     let identity = match &request.rtos {
-        Some(rtos) => Some(given(rtos.clone(), detect::identify(&elf))),
-        None => detect::identify(&elf),
+        Some(rtos) => Some(given(rtos.clone(), identity)),
+        None => identity,
     };
     check::advise(&elf, identity.as_ref(), report);
-    let decisions = decide::decide(&request, &elf, identity, Sha256Digest::of(firmware), report);
-    let metadata = metadata::assemble(&request, &decisions, &elf, report);
+    let decisions = decide::decide(request, &elf, identity, digest, report);
+    let metadata = metadata::assemble(request, &decisions, &elf, report);
     report.allow(&request.allow);
     if report.has_errors() {
         return Ok(None);
     }
+    let client_conf = metadata.client_conf.to_string();
     let image = Image::build(&Contents {
-        firmware,
-        client_conf: &metadata.client_conf.to_string(),
+        files: &[
+            LayerFile { path: CLIENT_CONF_PATH, executable: false, data: &client_conf.as_bytes() },
+            LayerFile { path: FIRMWARE_PATH, executable: true, data: firmware },
+        ],
         annotations: &metadata.annotations,
         platform: &decisions.platform.value,
         compression: request.compression,
@@ -91,6 +105,14 @@ pub fn pack(
         reference: &decisions.reference.value,
     })?;
     Ok(Some(Packed { decisions, image }))
+}
+
+/// What runs in the firmware, and the digest of the whole file.
+fn recognise(elf: &Elf<'_>) -> io::Result<(Option<Identity>, Sha256Digest)> {
+    let mut hasher = HashingWriter::new(io::sink());
+    let whole = source::reader(elf.file(), 0..elf.file_len());
+    io::copy(&mut BufReader::with_capacity(64 << 10, whole), &mut hasher)?;
+    Ok((detect::identify(elf)?, hasher.finish().1))
 }
 
 /// The RTOS that the user named; its version only if the file says the same RTOS.

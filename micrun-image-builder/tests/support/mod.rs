@@ -288,7 +288,7 @@ pub fn note(owner: &str, kind: u32, contents: &[u8]) -> Vec<u8> {
 /// The codes of all errors in a file.
 pub fn errors(bytes: &[u8]) -> Vec<Code> {
     let mut report = Report::default();
-    examine(bytes, &mut report);
+    examine(&bytes, &mut report);
     let errors = report.iter().filter(|f| f.severity == micrun_image_builder::check::Severity::Error);
     errors.map(|finding| finding.code).collect()
 }

@@ -7,6 +7,7 @@
 //! | [`detect`] | recognises the RTOS, and guesses the board |
 //! | [`pack`] | decides what goes into the image, from options, facts and assumptions |
 //! | [`image`] | makes the OCI image, the same bytes every time |
+//! | [`sbom`] | bills of materials, given or written |
 //! | [`output`] | brings it to its place whole or not at all |
 //! | [`store`] | the places where images live, behind one pair of traits |
 //! | [`cli`] | the command line over all that |
@@ -22,5 +23,7 @@ pub mod elf;
 pub mod image;
 pub mod output;
 pub mod pack;
+pub mod sbom;
+pub mod small_file;
 pub mod source;
 pub mod store;

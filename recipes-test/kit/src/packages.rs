@@ -70,12 +70,12 @@ pub static BENCH: [Need; 4] = [
     program(&["gcc"], "cc"),
 ];
 
-/// What the lints of shell scripts, spelling and licences need.
-pub static LINT: [Need; 3] = [
-    program(&["shellcheck"], "shellcheck"),
-    program(&["git"], "git"),
-    Need { packages: &["python3-venv"], proof: Proof::Runs(&["python3", "-c", "import venv, ensurepip"]) },
-];
+/// What the lints of shell scripts and licences need.
+pub static LINT: [Need; 2] = [program(&["shellcheck"], "shellcheck"), program(&["git"], "git")];
+
+/// Installs programs from the Python package index into folders of their own.
+pub static WHEELS: [Need; 1] =
+    [Need { packages: &["python3-venv"], proof: Proof::Runs(&["python3", "-c", "import venv, ensurepip"]) }];
 
 impl Need {
     fn is_met(&self) -> bool {

@@ -13,7 +13,7 @@ use super::spelling;
 const CARGO_DENY: &str = "0.20.2";
 
 pub fn run(workspace: &Workspace) -> Result<()> {
-    packages::ensure("the lints", &[&packages::LINT])?;
+    packages::ensure("the lints", &[&packages::LINT, &packages::WHEELS])?;
     check(cargo(workspace).args(["fmt", "--all", "--check"]), "`cargo fmt --all` mends it")?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     check(cargo(workspace).args(clippy), "the lines above say how")?;

@@ -2,8 +2,10 @@
 
 mod lint;
 mod spelling;
+mod wheel;
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -57,11 +59,12 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 
 fn unit(workspace: &Workspace) -> Result<()> {
     // The builder's tests pack real firmware, and read the images back with other tools.
-    let needs: [&[packages::Need]; 4] =
-        [&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::READERS];
+    let needs: [&[packages::Need]; 5] =
+        [&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::READERS, &packages::WHEELS];
     packages::ensure("the unit tests", &needs)?;
     let mut tests = cargo(workspace);
     tests.args(["test", "--workspace", "--no-fail-fast"]);
+    tests.env("PATH", path_with(&[wheel::SPDX.ensure(workspace)?])?);
     step(format_args!("Unit tests: {}", shell::line(&tests)));
     run_tests(&mut tests)
 }
@@ -81,6 +84,13 @@ fn e2e(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     tests.args(arguments);
     step("End-to-end tests: each containerd runs each firmware");
     run_tests(&mut tests)
+}
+
+/// The PATH on which these programs are found too, after the machine's own.
+fn path_with(programs: &[PathBuf]) -> Result<OsString> {
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let folders = programs.iter().filter_map(|program| program.parent()).map(Path::to_owned);
+    std::env::join_paths(std::env::split_paths(&own).chain(folders)).context("cannot extend PATH")
 }
 
 /// Runs a test runner. If tests fail, its own summary is the last that the user reads.

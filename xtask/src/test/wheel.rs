@@ -1,0 +1,37 @@
+//! Programs from the Python package index, each in a folder of its own.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+use micrun_testkit::{Workspace, shell, step};
+
+/// A package and its version. Pinned: a new one must not fail an old commit.
+pub struct Wheel {
+    pub package: &'static str,
+    pub version: &'static str,
+    /// The program that it brings.
+    pub program: &'static str,
+}
+
+/// Looks for misspelt words.
+pub const TYPOS: Wheel = Wheel { package: "typos", version: "1.52.0", program: "typos" };
+/// Checks and converts SPDX documents; its makers are those of SPDX.
+pub const SPDX: Wheel = Wheel { package: "spdx-tools", version: "0.8.3", program: "pyspdxtools" };
+
+impl Wheel {
+    /// The program's path; fetched once.
+    pub fn ensure(&self, workspace: &Workspace) -> Result<PathBuf> {
+        let Wheel { package, version, program } = self;
+        let venv = workspace.kit("tools")?.join(format!("{package}-{version}"));
+        let program = venv.join("bin").join(program);
+        if !program.is_file() {
+            step(format_args!("Fetching {package} {version} (a wheel, into {})", venv.display()));
+            shell::quietly(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+            let mut pip = Command::new(venv.join("bin/pip"));
+            pip.args(["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
+            shell::quietly(pip.arg(format!("{package}=={version}")))?;
+        }
+        Ok(program)
+    }
+}

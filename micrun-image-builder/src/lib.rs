@@ -8,7 +8,7 @@
 //! | [`pack`] | decides what goes into the image, from options, facts and assumptions |
 //! | [`image`] | makes the OCI image, the same bytes every time |
 //! | [`sbom`] | bills of materials, given or written |
-//! | [`output`] | brings it to its place whole or not at all |
+//! | [`source`] | bytes that can be read anywhere |
 //! | [`store`] | the places where images live, behind one pair of traits |
 //! | [`cli`] | the command line over all that |
 //!
@@ -21,7 +21,6 @@ pub mod cli;
 pub mod detect;
 pub mod elf;
 pub mod image;
-pub mod output;
 pub mod pack;
 pub mod sbom;
 pub mod small_file;

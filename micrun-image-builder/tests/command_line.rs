@@ -231,19 +231,58 @@ fn an_oci_layout_can_be_packed_again_and_again() {
 }
 
 #[test]
-fn an_oci_layout_with_other_images_is_not_touched() {
+fn an_oci_layout_keeps_the_images_of_other_tags() {
+    let dir = workplace();
+    for args in [["--tag", "a:1"], ["--tag", "a:2"], ["--tag", "b:2"]] {
+        let output = run(dir.path(), &[&["pack", "zephyr.elf", "-o", "oci:layout"][..], &args].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let index = fs::read(dir.path().join("layout/index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let names: Vec<_> =
+        index["manifests"].as_array().unwrap().iter().map(|image| &image["annotations"]).collect();
+    let name = |annotations: &Value| annotations["io.containerd.image.name"].as_str().unwrap().to_owned();
+    let names: Vec<_> = names.into_iter().map(name).collect();
+    assert_eq!(names, ["docker.io/library/a:1", "docker.io/library/b:2"], "skopeo knows tags alone");
+}
+
+#[test]
+fn a_layout_that_others_added_to_loses_nothing() {
     let dir = workplace();
     assert!(run(dir.path(), &["pack", "zephyr.elf", "-o", "oci:layout"]).status.success());
     let index = dir.path().join("layout/index.json");
     let mut images: Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
-    let first = images["manifests"][0].clone();
-    images["manifests"].as_array_mut().unwrap().push(first);
+    let mut other = images["manifests"][0].clone();
+    other["annotations"] = serde_json::json!({ "org.opencontainers.image.ref.name": "other" });
+    images["manifests"].as_array_mut().unwrap().push(other.clone());
+    images["theirs"] = "kept".into();
     fs::write(&index, images.to_string()).unwrap();
     let output = run(dir.path(), &["pack", "zephyr.elf", "-o", "oci:layout", "--compression", "none"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("layout holds other images"), "{}", stderr(&output));
-    assert_eq!(fs::read_to_string(&index).unwrap(), images.to_string());
-    assert_eq!(names(&dir.path().join("layout/blobs/sha256")).len(), 3);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let after: Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+    assert_eq!((&after["theirs"], &after["manifests"][0]), (&"kept".into(), &other));
+    assert_eq!(
+        names(&dir.path().join("layout/blobs/sha256")).len(),
+        6,
+        "the other image needs the old blobs"
+    );
+}
+
+#[test]
+fn several_platforms_make_one_index_over_one_layer() {
+    let dir = workplace();
+    let platforms = "linux/arm64,linux/amd64,linux/arm/v7";
+    let output = run(dir.path(), &["pack", "zephyr.elf", "-o", "oci:layout", "--platform", platforms]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    // Three manifests, three configurations, the index and one layer.
+    assert_eq!(names(&dir.path().join("layout/blobs/sha256")).len(), 8);
+    for (args, code) in [
+        (&["--platform", "linux/arm64", "--platform", "linux/arm64"][..], 2),
+        (&["--pedestal", "baremetal", "--platform", platforms], 1),
+    ] {
+        let output = run(dir.path(), &[&["pack", "zephyr.elf"][..], args].concat());
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+    }
 }
 
 #[test]

@@ -157,6 +157,8 @@ codes! {
         "The key begins with MicRun's prefix, but nobody reads it. Usually it is misspelt.";
     PedestalConfMissing = "MIC710" Error always: "the image does not hold the pedestal's file",
         "PedestalConf names a file inside the image, and this version of the builder packs the firmware alone.";
+    SeveralPlatforms = "MIC711" Error allowed: "only the qemu pedestal runs on several platforms",
+        "The platform is the node's. On every pedestal but qemu the guest runs on cores of the node itself, so one image cannot serve nodes of several architectures.";
 }
 
 impl Code {

@@ -11,9 +11,11 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use micrun_image_spec::board::{BoardError, Boards};
 
 use crate::image::{BadEpoch, ImageError};
+use crate::store::StoreError;
 
 mod boards;
 mod pack;
+mod places;
 mod render;
 mod summary;
 
@@ -91,6 +93,8 @@ enum CliError {
     Board(#[from] BoardError),
     #[error(transparent)]
     Image(#[from] ImageError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("cannot print the result: {0}")]
     Print(#[from] io::Error),
 }
@@ -107,7 +111,7 @@ impl CliError {
     /// The reader of standard output has seen enough, as in `boards list | head -1`.
     fn is_broken_pipe(&self) -> bool {
         match self {
-            CliError::Print(source) | CliError::Image(ImageError::Write { source, .. }) => {
+            CliError::Print(source) | CliError::Store(StoreError::Write { source, .. }) => {
                 source.kind() == io::ErrorKind::BrokenPipe
             }
             _ => false,

@@ -1,6 +1,5 @@
 //! `pack`.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,12 +8,12 @@ use micrun_image_spec::board::{BoardProfile, Boards};
 use micrun_image_spec::firmware::{Pedestal, Rtos};
 
 use super::summary::Summary;
-use super::{BoardDirs, CliError, Format, render};
+use super::{BoardDirs, CliError, Format, places, render};
 use crate::check::{self, Code, Report};
 use crate::image::{Compression, Epoch, ImageError, Platform, Reference};
-use crate::output::Destination;
 use crate::pack::{Request, UserAnnotation, UserKey, UserValue, duplicate_key, pack};
 use crate::source::RegularFile;
+use crate::store::Location;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -27,7 +26,7 @@ pub(super) struct PackArgs {
     /// oci-archive:FILE, oci:DIR, FILE (an archive), or - for an archive on standard output
     /// [default: NAME.oci.tar beside the firmware]
     #[arg(short, long, value_name = "OUTPUT")]
-    output: Option<Destination>,
+    output: Option<Location>,
     /// Board to run on [default: the usual one for RTOS and architecture]
     #[arg(long)]
     board: Option<String>,
@@ -37,9 +36,10 @@ pub(super) struct PackArgs {
     /// Name of the RTOS, a lower-case word [default: as recognised in the file]
     #[arg(long)]
     rtos: Option<Rtos>,
-    /// Platform of the node [default: this machine's for qemu, else by the firmware's architecture]
-    #[arg(long, value_name = "linux/ARCH")]
-    platform: Option<Platform>,
+    /// Platform of the nodes; several make one index over images that share their layer [default: this machine's for
+    /// qemu, else by the firmware's architecture]
+    #[arg(long = "platform", value_name = "linux/ARCH", value_delimiter = ',')]
+    platforms: Vec<Platform>,
     /// Compression of the layer: zstd, gzip or none
     #[arg(long, default_value_t, value_name = "METHOD")]
     compression: Compression,
@@ -91,7 +91,7 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         board: args.board.as_deref().map(|name| board(&boards, name)).transpose()?,
         pedestal: args.pedestal,
         rtos: args.rtos.clone(),
-        platform: args.platform.clone(),
+        platforms: distinct(&args.platforms)?,
         compression: args.compression,
         keys: args.keys.clone(),
         annotations: args.annotations.clone(),
@@ -115,13 +115,15 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     if args.format == Format::Text {
         render::report(&report, &args.firmware, args.quiet);
     }
-    let Some(mut packed) = packed else {
+    let Some(packed) = packed else {
         if args.format == Format::Json {
             Summary::refused(&args.firmware, &report).print_json(&destination)?;
         }
         return Ok(ExitCode::FAILURE);
     };
-    destination.write(&mut packed.image)?;
+    let reference = &packed.decisions.reference.value;
+    let sink = places::sink(&destination, reference, request.epoch.unwrap_or_default())?;
+    packed.image.write(sink, &[])?;
     let summary = Summary::packed(&args.firmware, &packed, &destination, &report);
     match args.format {
         Format::Json => summary.print_json(&destination)?,
@@ -131,12 +133,15 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn destination(args: &PackArgs) -> Result<Destination, CliError> {
-    let destination = args.output.clone().unwrap_or_else(|| Destination::beside(&args.firmware));
-    if destination == Destination::Stdout && io::stdout().is_terminal() {
-        return Err(CliError::Usage(
-            "refusing to write an image to a terminal: give a file with -o".to_owned(),
-        ));
+fn destination(args: &PackArgs) -> Result<Location, CliError> {
+    let destination = args.output.clone().unwrap_or_else(|| Location::beside(&args.firmware));
+    places::check_output(&destination)?;
+    if let Location::Archive(image) | Location::Layout(image) = &destination
+        && image.tag.is_some()
+    {
+        return Err(CliError::Usage(format!(
+            "`{destination}` has a tag; give it with --tag and leave it out here"
+        )));
     }
     if destination.is_same_file(&args.firmware) {
         return Err(CliError::Usage(
@@ -144,6 +149,13 @@ fn destination(args: &PackArgs) -> Result<Destination, CliError> {
         ));
     }
     Ok(destination)
+}
+
+fn distinct(platforms: &[Platform]) -> Result<Vec<Platform>, CliError> {
+    match platforms.iter().enumerate().find(|(i, platform)| platforms[..*i].contains(platform)) {
+        Some((_, twice)) => Err(CliError::Usage(format!("--platform {twice} is given twice"))),
+        None => Ok(platforms.to_vec()),
+    }
 }
 
 fn refuse_duplicates(option: &str, values: &[impl UserValue]) -> Result<(), CliError> {

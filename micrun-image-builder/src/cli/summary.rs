@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::render::printable;
 use crate::check::Report;
-use crate::output::Destination;
 use crate::pack::{Choice, Packed};
+use crate::store::Location;
 
 /// The result of `pack`, in the form in which programs get it.
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ pub(super) struct Summary<'a> {
 struct ImageSummary {
     output: String,
     name: Choice<String>,
-    digest: Sha256Digest,
+    digest: String,
     diff_id: Sha256Digest,
     firmware_digest: Sha256Digest,
     size: u64,
@@ -44,7 +44,7 @@ impl<'a> Summary<'a> {
     pub(super) fn packed(
         firmware: &Path,
         packed: &Packed,
-        destination: &Destination,
+        destination: &Location,
         findings: &'a Report,
     ) -> Self {
         let decisions = &packed.decisions;
@@ -53,7 +53,7 @@ impl<'a> Summary<'a> {
             output: destination.path().map_or("-".to_owned(), |path| path.display().to_string()),
             next: next_command(destination, &reference.to_string(), &reference.container_id()),
             name: decisions.reference.map(ToString::to_string),
-            digest: packed.image.digest(),
+            digest: packed.image.descriptor().digest().to_string(),
             diff_id: packed.image.diff_id(),
             firmware_digest: decisions.firmware_digest,
             size: packed.image.size(),
@@ -61,18 +61,20 @@ impl<'a> Summary<'a> {
             rtos_version: decisions.rtos_version.clone(),
             board: decisions.board.clone(),
             pedestal: decisions.pedestal.map(ToString::to_string),
-            platform: decisions.platform.map(ToString::to_string),
+            platform: decisions
+                .platforms
+                .map(|platforms| platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
         };
         Summary { firmware: firmware.display().to_string(), image: Some(image), findings }
     }
 
-    pub(super) fn print_json(&self, destination: &Destination) -> io::Result<()> {
+    pub(super) fn print_json(&self, destination: &Location) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
         print(destination, &text)
     }
 
-    pub(super) fn print_text(&self, destination: &Destination) -> io::Result<()> {
+    pub(super) fn print_text(&self, destination: &Location) -> io::Result<()> {
         let Some(image) = &self.image else { return Ok(()) };
         let unknown = || "unknown".to_owned();
         let mut rtos = image.rtos.value.clone().unwrap_or_else(unknown);
@@ -98,18 +100,19 @@ fn line<T>(title: &str, value: &str, choice: &Choice<T>) -> String {
 }
 
 /// To standard output, unless the image itself goes there.
-fn print(destination: &Destination, text: &[u8]) -> io::Result<()> {
+fn print(destination: &Location, text: &[u8]) -> io::Result<()> {
     match destination {
-        Destination::Stdout => io::stderr().write_all(text),
+        Location::Stdout => io::stderr().write_all(text),
         _ => io::stdout().write_all(text),
     }
 }
 
-fn next_command(destination: &Destination, image: &str, container: &str) -> String {
+fn next_command(destination: &Location, image: &str, container: &str) -> String {
     let import = match destination {
-        Destination::Archive(path) => format!("ctr image import {}", quote(path)),
-        Destination::Directory(path) => format!("tar -cf - -C {} . | ctr image import -", quote(path)),
-        Destination::Stdout => "ctr image import FILE".to_owned(),
+        Location::Path(path) => format!("ctr image import {}", quote(path)),
+        Location::Archive(image) => format!("ctr image import {}", quote(&image.path)),
+        Location::Layout(image) => format!("tar -cf - -C {} . | ctr image import -", quote(&image.path)),
+        Location::Stdout => "ctr image import FILE".to_owned(),
     };
     format!("{import} && ctr run --rm -t --runtime io.containerd.mica.v2 {image} {container}")
 }

@@ -11,14 +11,13 @@ use oci_spec::image::{
 use serde::Serialize;
 
 use super::layer::Layer;
-use super::{Contents, Document, ImageError};
+use super::{Contents, Document, ImageError, Platform};
 
-/// The key under which containerd looks for an image's full name.
-pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
-/// The key under which skopeo and umoci look for an image's tag (image-spec, "Annotations").
-pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
-
-pub(super) fn config(contents: &Contents<'_>, layer: &Layer) -> Result<Vec<u8>, ImageError> {
+pub(super) fn config(
+    contents: &Contents<'_>,
+    platform: &Platform,
+    layer: &Layer,
+) -> Result<Document, ImageError> {
     let process = ConfigBuilder::default()
         .entrypoint(vec![FIRMWARE_PATH.to_owned()])
         .stop_signal("SIGTERM")
@@ -27,51 +26,47 @@ pub(super) fn config(contents: &Contents<'_>, layer: &Layer) -> Result<Vec<u8>, 
     let rootfs = RootFsBuilder::default().typ("layers").diff_ids(vec![layer.diff_id.to_string()]).build()?;
     let mut config = ImageConfigurationBuilder::default()
         .os(Os::Linux)
-        .architecture(Arch::from(contents.platform.architecture()))
+        .architecture(Arch::from(platform.architecture()))
         .config(process)
         .rootfs(rootfs)
         .build()?;
-    config.set_variant(contents.platform.variant().map(str::to_owned));
+    config.set_variant(platform.variant().map(str::to_owned));
     config.set_created(contents.epoch.map(|epoch| epoch.to_string()));
-    canonical_json(&config)
+    Document::new(MediaType::ImageConfig, &config)
 }
 
+/// The manifest for one platform, which its descriptor names.
 pub(super) fn manifest(
     contents: &Contents<'_>,
+    platform: &Platform,
     config: &Document,
-    layer: &Layer,
-) -> Result<Vec<u8>, ImageError> {
-    let config = descriptor(MediaType::ImageConfig, config.digest, config.bytes.len() as u64)?;
-    let layer = descriptor(layer.media_type.clone(), layer.digest, layer.size)?;
+    layer: &Descriptor,
+) -> Result<Document, ImageError> {
     let manifest = ImageManifestBuilder::default()
         .schema_version(2u32)
         .media_type(MediaType::ImageManifest)
-        .config(config)
-        .layers(vec![layer])
+        .config(config.descriptor.clone())
+        .layers(vec![layer.clone()])
         .annotations(annotations(contents))
         .build()?;
-    canonical_json(&manifest)
+    let mut node =
+        PlatformBuilder::default().os(Os::Linux).architecture(Arch::from(platform.architecture())).build()?;
+    node.set_variant(platform.variant().map(str::to_owned));
+    let mut manifest = Document::new(MediaType::ImageManifest, &manifest)?;
+    manifest.descriptor.set_platform(Some(node));
+    Ok(manifest)
 }
 
-/// The index names one image, since skopeo and umoci take an archive without a name only if there is one.
-pub(super) fn index(contents: &Contents<'_>, manifest: &Document) -> Result<Vec<u8>, ImageError> {
-    let mut platform = PlatformBuilder::default()
-        .os(Os::Linux)
-        .architecture(Arch::from(contents.platform.architecture()))
-        .build()?;
-    platform.set_variant(contents.platform.variant().map(str::to_owned));
-    let mut image = descriptor(MediaType::ImageManifest, manifest.digest, manifest.bytes.len() as u64)?;
-    image.set_platform(Some(platform));
-    image.set_annotations(Some(HashMap::from([
-        (CONTAINERD_NAME.to_owned(), contents.reference.to_string()),
-        (REF_NAME.to_owned(), contents.reference.tag().to_owned()),
-    ])));
+/// The index over several platforms.
+pub(super) fn index(contents: &Contents<'_>, manifests: &[Document]) -> Result<Document, ImageError> {
+    let manifests: Vec<_> = manifests.iter().map(|manifest| manifest.descriptor.clone()).collect();
     let index = ImageIndexBuilder::default()
         .schema_version(2u32)
         .media_type(MediaType::ImageIndex)
-        .manifests(vec![image])
+        .manifests(manifests)
+        .annotations(annotations(contents))
         .build()?;
-    canonical_json(&index)
+    Document::new(MediaType::ImageIndex, &index)
 }
 
 fn annotations(contents: &Contents<'_>) -> HashMap<String, String> {

@@ -6,27 +6,26 @@ use std::io;
 
 use micrun_image_spec::digest::Sha256Digest;
 use oci_spec::OciSpecError;
+use oci_spec::image::{Descriptor, MediaType};
+use serde::Serialize;
 
-mod archive;
 mod artifact;
 mod compression;
-mod directory;
 mod documents;
 mod epoch;
 mod layer;
 mod platform;
 mod reference;
+mod spool;
 
-pub use archive::write_archive;
 pub use artifact::{Artifact, ArtifactError, Attachment};
 pub use compression::{Compression, UnknownCompression};
-pub use directory::write_directory;
-pub use documents::{CONTAINERD_NAME, REF_NAME};
 pub use epoch::{BadEpoch, Epoch};
 pub use platform::{BadPlatform, Platform};
 pub use reference::{BadReference, Reference};
 
 use crate::source::ReadAt;
+use crate::store::{Data, Sink, StoreError};
 use layer::Layer;
 
 /// Why an image could not be made or written.
@@ -40,28 +39,15 @@ pub enum ImageError {
         /// Why not.
         source: io::Error,
     },
-    /// What is at the place already could not be read.
-    #[error("cannot read {what}, which is to be replaced: {source}")]
-    Read {
-        /// What was being read.
-        what: String,
-        /// Why not.
-        source: io::Error,
-    },
     /// A document could not be put together.
     #[error("cannot write the image's JSON documents: {0}")]
     Document(#[from] OciSpecError),
     /// A document could not be put into JSON.
     #[error("cannot write the image's JSON documents: {0}")]
     Json(#[from] serde_json::Error),
-    /// The output directory holds something else than an OCI layout of ours to replace.
-    #[error("{0} is not empty and not an OCI image layout: give another directory, or empty this one")]
-    NotALayout(String),
-    /// The output directory is an OCI layout with several images, which would be lost.
-    #[error(
-        "{0} holds other images, which would be lost: give another directory; skopeo copy puts an image beside others"
-    )]
-    OtherImages(String),
+    /// The place did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl ImageError {
@@ -69,10 +55,6 @@ impl ImageError {
     pub(crate) fn write(what: impl Into<String>) -> impl FnOnce(io::Error) -> ImageError {
         let what = what.into();
         move |source| ImageError::Write { what, source }
-    }
-
-    fn read(what: String) -> impl FnOnce(io::Error) -> ImageError {
-        move |source| ImageError::Read { what, source }
     }
 }
 
@@ -93,35 +75,35 @@ pub struct Contents<'a> {
     pub files: &'a [LayerFile<'a>],
     /// For the manifest, and as labels for the configuration.
     pub annotations: &'a BTreeMap<String, String>,
-    /// The node's platform.
-    pub platform: &'a Platform,
+    /// The platforms of the nodes that can run it; at least one, each once. They share the layer.
+    pub platforms: &'a [Platform],
     /// How the layer is compressed.
     pub compression: Compression,
     /// The time stamp of everything in the image; None for 1970 and no statement.
     pub epoch: Option<Epoch>,
-    /// The image's name.
-    pub reference: &'a Reference,
 }
 
 /// An image, ready to be written.
 pub struct Image {
     layer: Layer,
-    config: Document,
-    manifest: Document,
-    index: Vec<u8>,
-    epoch: Epoch,
+    layer_descriptor: Descriptor,
+    configs: Vec<Document>,
+    /// One for each platform; the last one is the root where there is no index.
+    manifests: Vec<Document>,
+    index: Option<Document>,
 }
 
-/// A JSON document with its digest.
+/// A JSON document with its descriptor.
 struct Document {
     bytes: Vec<u8>,
-    digest: Sha256Digest,
+    descriptor: Descriptor,
 }
 
 impl Document {
-    fn new(bytes: Vec<u8>) -> Self {
-        let digest = Sha256Digest::of(&bytes);
-        Document { bytes, digest }
+    fn new(media_type: MediaType, document: &impl Serialize) -> Result<Self, ImageError> {
+        let bytes = documents::canonical_json(document)?;
+        let descriptor = documents::descriptor(media_type, Sha256Digest::of(&bytes), bytes.len() as u64)?;
+        Ok(Document { bytes, descriptor })
     }
 }
 
@@ -132,15 +114,25 @@ impl Image {
     /// If the layer does not fit the memory or the temporary directory.
     pub fn build(contents: &Contents<'_>) -> Result<Image, ImageError> {
         let layer = Layer::pack(contents)?;
-        let config = Document::new(documents::config(contents, &layer)?);
-        let manifest = Document::new(documents::manifest(contents, &config, &layer)?);
-        let index = documents::index(contents, &manifest)?;
-        Ok(Image { layer, config, manifest, index, epoch: contents.epoch.unwrap_or_default() })
+        let layer_descriptor = documents::descriptor(layer.media_type.clone(), layer.digest, layer.size)?;
+        let (mut configs, mut manifests) = (Vec::new(), Vec::new());
+        for platform in contents.platforms {
+            let config = documents::config(contents, platform, &layer)?;
+            manifests.push(documents::manifest(contents, platform, &config, &layer_descriptor)?);
+            configs.push(config);
+        }
+        let index = (manifests.len() > 1).then(|| documents::index(contents, &manifests)).transpose()?;
+        Ok(Image { layer, layer_descriptor, configs, manifests, index })
     }
 
-    /// The manifest's digest: the digest of the image.
-    pub fn digest(&self) -> Sha256Digest {
-        self.manifest.digest
+    /// The image's root: its index, or its only manifest.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.root().descriptor
+    }
+
+    fn root(&self) -> &Document {
+        // An image has a platform, so it has a manifest.
+        self.index.as_ref().unwrap_or_else(|| &self.manifests[self.manifests.len() - 1])
     }
 
     /// The digest of the layer before compression.
@@ -150,9 +142,30 @@ impl Image {
 
     /// Bytes that a registry stores for this image.
     pub fn size(&self) -> u64 {
-        self.layer.size + (self.config.bytes.len() + self.manifest.bytes.len()) as u64
+        let documents = self.configs.iter().chain(&self.manifests).chain(&self.index);
+        self.layer.size + documents.map(|document| document.bytes.len() as u64).sum::<u64>()
+    }
+
+    /// Puts the image, and what refers to it, into a place. On an error nothing is left there.
+    ///
+    /// # Errors
+    /// If the place refuses it.
+    pub fn write(&self, mut sink: Box<dyn Sink + '_>, artifacts: &[Artifact<'_>]) -> Result<(), StoreError> {
+        let mut blobs: Vec<(&Descriptor, &dyn Data)> = vec![(&self.layer_descriptor, &self.layer.blob)];
+        blobs.extend(self.configs.iter().map(|config| (&config.descriptor, &config.bytes as &dyn Data)));
+        blobs.sort_by_key(|(descriptor, _)| descriptor.digest().to_string());
+        for (descriptor, data) in blobs {
+            if !sink.has_blob(descriptor)? {
+                sink.put_blob(descriptor, data)?;
+            }
+        }
+        let root = self.root();
+        for manifest in self.manifests.iter().filter(|manifest| manifest.descriptor != root.descriptor) {
+            sink.put_document(&manifest.descriptor, &manifest.bytes)?;
+        }
+        for artifact in artifacts {
+            artifact.put(sink.as_mut())?;
+        }
+        sink.finish(&root.descriptor, &root.bytes)
     }
 }
-
-/// The content of `oci-layout` (image-spec, "Image Layout").
-const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;

@@ -23,8 +23,8 @@ pub struct Decisions {
     pub board: Choice<Option<String>>,
     /// What the guest runs on.
     pub pedestal: Choice<Pedestal>,
-    /// The node's platform.
-    pub platform: Choice<Platform>,
+    /// The nodes' platforms.
+    pub platforms: Choice<Vec<Platform>>,
     /// The firmware's digest.
     pub firmware_digest: Sha256Digest,
 }
@@ -45,19 +45,7 @@ pub(super) fn decide(
         check_board(elf, board, report);
     }
     let pedestal = decide_pedestal(request, profile, report);
-    let on = pedestal.value;
-    let platform = match &request.platform {
-        Some(platform) => Choice::given(platform.clone(), "--platform"),
-        None if on == Pedestal::Qemu => Choice::assumed(
-            Platform::of_this_machine(),
-            "this machine's, for the qemu pedestal",
-            "--platform",
-        ),
-        None => {
-            let platform = Platform::for_cores(elf.arch, on);
-            Choice::assumed(platform, format!("the usual node for {} on {on}", elf.arch), "--platform")
-        }
-    };
+    let platforms = decide_platforms(request, elf, pedestal.value, report);
     let rtos_version = identity.as_ref().and_then(|identity| identity.version.clone());
     let rtos = match identity {
         Some(identity) if request.rtos.is_some() => Choice::given(Some(identity.rtos), "--rtos"),
@@ -67,7 +55,34 @@ pub(super) fn decide(
         }
         None => Choice::unknown("not recognised", "--rtos"),
     };
-    Decisions { reference, rtos, rtos_version, board, pedestal, platform, firmware_digest }
+    Decisions { reference, rtos, rtos_version, board, pedestal, platforms, firmware_digest }
+}
+
+/// The platforms of the nodes. Any node can emulate any guest; real cores are those of one kind of node.
+fn decide_platforms(
+    request: &Request<'_>,
+    elf: &Elf<'_>,
+    on: Pedestal,
+    report: &mut Report,
+) -> Choice<Vec<Platform>> {
+    const OPTION: &str = "--platform";
+    if request.platforms.len() > 1 && on != Pedestal::Qemu {
+        report.add(
+            Code::SeveralPlatforms,
+            Some(Place::Option(OPTION.to_owned())),
+            format!("a guest on {on} runs on the cores of one kind of node, and several platforms are given"),
+            "give one --platform, or pack for --pedestal qemu",
+        );
+    }
+    if !request.platforms.is_empty() {
+        return Choice::given(request.platforms.clone(), OPTION);
+    }
+    if on == Pedestal::Qemu {
+        let own = Platform::of_this_machine();
+        return Choice::assumed(vec![own], "this machine's, for the qemu pedestal", OPTION);
+    }
+    let platform = Platform::for_cores(elf.arch, on);
+    Choice::assumed(vec![platform], format!("the usual node for {} on {on}", elf.arch), OPTION)
 }
 
 /// The board's name for the image, and its profile. A board is guessed for the qemu pedestal only: on the others

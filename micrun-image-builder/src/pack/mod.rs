@@ -36,8 +36,8 @@ pub struct Request<'a> {
     pub pedestal: Option<Pedestal>,
     /// The RTOS.
     pub rtos: Option<Rtos>,
-    /// The node's platform.
-    pub platform: Option<Platform>,
+    /// The nodes' platforms; none for the usual one.
+    pub platforms: Vec<Platform>,
     /// How the layer is compressed.
     pub compression: Compression,
     /// Values for client.conf.
@@ -99,10 +99,9 @@ pub fn pack(
             LayerFile { path: FIRMWARE_PATH, executable: true, data: firmware },
         ],
         annotations: &metadata.annotations,
-        platform: &decisions.platform.value,
+        platforms: &decisions.platforms.value,
         compression: request.compression,
         epoch: request.epoch,
-        reference: &decisions.reference.value,
     })?;
     Ok(Some(Packed { decisions, image }))
 }

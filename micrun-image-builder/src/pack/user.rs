@@ -8,7 +8,7 @@ use micrun_image_spec::annotation::{
 };
 use micrun_image_spec::client_conf::Key;
 
-use crate::image::{CONTAINERD_NAME, REF_NAME};
+use crate::store::layout::{CONTAINERD_NAME, REF_NAME};
 
 /// `KEY=VALUE` for client.conf.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,12 @@
 //!
 //! | module | what it knows |
 //! | --- | --- |
+//! | [`location`] | how users name a place |
+//! | [`archive`] | an OCI archive, one tar file |
+//! | [`directory`] | an OCI layout, a directory |
+//! | [`layout`] | `index.json`, which both have |
+//! | [`graph`] | an image as a whole |
+//! | [`mod@copy`] | from one place to another |
 //! | [`progress`] | who wants to know how far a transfer is |
 //!
 //! An image is a tree of JSON documents (indexes and manifests) and the blobs that they name (configuration and
@@ -12,16 +18,26 @@ use std::io::Read;
 use micrun_image_spec::digest::Sha256Digest;
 use oci_spec::image::{Descriptor, MediaType};
 
+pub mod archive;
+pub mod copy;
+pub mod directory;
 mod error;
+pub mod graph;
+pub mod layout;
+pub mod location;
+pub(crate) mod place;
 pub mod progress;
 
 pub use error::StoreError;
+pub use location::Location;
+
+use copy::copy_verified;
 
 /// Largest index or manifest that is read, bytes. Registries take 4 MiB (distribution-spec, "Pushing Manifests").
 pub const MAX_DOCUMENT: u64 = 4 << 20;
 
 /// Reads images out of one place: one archive, one layout, one repository of a registry.
-pub trait Source {
+pub trait Source: Sync {
     /// The descriptor of the image that the user named, an index or a manifest.
     ///
     /// # Errors
@@ -85,7 +101,7 @@ pub trait Sink {
 }
 
 /// Bytes that can be read more than once.
-pub trait Data {
+pub trait Data: Sync {
     /// The bytes from an offset on.
     ///
     /// # Errors
@@ -98,6 +114,12 @@ impl Data for [u8] {
     fn open(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, StoreError> {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.len());
         Ok(Box::new(&self[start..]))
+    }
+}
+
+impl Data for Vec<u8> {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, StoreError> {
+        self.as_slice().open(offset)
     }
 }
 

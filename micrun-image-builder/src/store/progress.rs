@@ -1,7 +1,7 @@
 //! Who wants to know how far a transfer is.
 
 /// Told about each blob that is transferred. What happens with it, if anything, is the caller's business.
-pub trait Progress {
+pub trait Progress: Send + Sync {
     /// A blob of that many bytes is next.
     fn begin(&self, name: &str, size: u64);
     /// That many more bytes of it have passed.

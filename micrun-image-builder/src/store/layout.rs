@@ -1,0 +1,204 @@
+//! What an OCI layout and an OCI archive have in common: `index.json`, and the names in it (image-spec, "Image Layout").
+
+use std::collections::HashMap;
+
+use micrun_image_spec::digest::Sha256Digest;
+use oci_spec::image::Descriptor;
+use serde_json::{Value, json};
+
+use super::{StoreError, digest_of, is_document, is_index};
+
+/// The content of `oci-layout`.
+pub(super) const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(super) const OCI_LAYOUT_FILE: &str = "oci-layout";
+pub(super) const INDEX_FILE: &str = "index.json";
+pub(super) const BLOBS: &str = "blobs/sha256";
+
+/// The key under which containerd looks for an image's full name.
+pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
+/// The key under which skopeo and umoci look for an image's tag (image-spec, "Annotations").
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// What an image is called in a layout or archive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageName {
+    /// The full name, for containerd: `docker.io/library/zephyr:latest`.
+    pub full: Option<String>,
+    /// The tag, for skopeo and umoci: `latest`.
+    pub tag: Option<String>,
+}
+
+impl ImageName {
+    /// The names under which an image was found in another layout.
+    pub fn of(descriptor: &Descriptor) -> Self {
+        ImageName { full: annotation(descriptor, CONTAINERD_NAME), tag: annotation(descriptor, REF_NAME) }
+    }
+}
+
+fn annotation(descriptor: &Descriptor, key: &str) -> Option<String> {
+    descriptor.annotations().as_ref()?.get(key).cloned()
+}
+
+/// `index.json`. Kept as it was read, since others may have put there what is not known here.
+pub(super) struct LayoutIndex {
+    document: Value,
+}
+
+impl LayoutIndex {
+    pub(super) fn new() -> Self {
+        let document = json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [] });
+        LayoutIndex { document }
+    }
+
+    pub(super) fn parse(bytes: &[u8], what: &str) -> Result<Self, StoreError> {
+        let malformed = |problem: String| StoreError::Malformed { what: what.to_owned(), problem };
+        let document: Value =
+            serde_json::from_slice(bytes).map_err(|error| malformed(format!("{INDEX_FILE}: {error}")))?;
+        if document["manifests"].as_array().is_none() {
+            return Err(malformed(format!("{INDEX_FILE} has no list of manifests")));
+        }
+        Ok(LayoutIndex { document })
+    }
+
+    /// The entries that are descriptors.
+    pub(super) fn entries(&self) -> Vec<Descriptor> {
+        let entries = self.document["manifests"].as_array().into_iter().flatten();
+        entries.filter_map(|entry| serde_json::from_value(entry.clone()).ok()).collect()
+    }
+
+    /// The image of a tag or full name, or the only image.
+    pub(super) fn choose(&self, name: Option<&str>, what: &str) -> Result<Descriptor, StoreError> {
+        let entries = self.entries();
+        let images: Vec<&Descriptor> = match name {
+            Some(name) => entries.iter().filter(|entry| answers_to(entry, name)).collect(),
+            None => entries.iter().filter(|entry| is_image(entry)).collect(),
+        };
+        match (images.as_slice(), name) {
+            (&[image], _) => Ok(image.clone()),
+            ([], Some(name)) => {
+                Err(StoreError::NotFound(format!("{what} has no image `{name}`; it has {}", list(&entries))))
+            }
+            ([], None) => Err(StoreError::NotFound(format!("{what} holds no image"))),
+            // Two entries of one name: the last one was put there last.
+            ([.., last], Some(_)) => Ok((*last).clone()),
+            (_, None) => Err(StoreError::NotFound(format!(
+                "{what} holds several images: put one of their tags behind it, as in oci:DIR:TAG; it has {}",
+                list(&entries)
+            ))),
+        }
+    }
+
+    /// Adds an image under its name, in the place of the one that had the name; gives that one back. Without a name it
+    /// takes the place of the only image that has none.
+    pub(super) fn put(&mut self, root: &Descriptor, name: &ImageName) -> Result<Vec<Descriptor>, StoreError> {
+        let mut root = root.clone();
+        let names = [(CONTAINERD_NAME, &name.full), (REF_NAME, &name.tag)];
+        let named = names.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
+        let mut annotations: HashMap<String, String> = root.annotations().clone().unwrap_or_default();
+        annotations.retain(|key, _| key != CONTAINERD_NAME && key != REF_NAME);
+        annotations.extend(named);
+        root.set_annotations(Some(annotations).filter(|annotations| !annotations.is_empty()));
+        let replaced = |entry: &Descriptor| {
+            is_image(entry)
+                && (ImageName::of(entry).tag == name.tag || entry.digest() == root.digest() && unnamed(entry))
+        };
+        self.replace(replaced, &root)
+    }
+
+    /// Adds a manifest that refers to an image.
+    pub(super) fn put_referrer(&mut self, referrer: &Descriptor) -> Result<(), StoreError> {
+        self.replace(|entry| entry.digest() == referrer.digest() && unnamed(entry), referrer).map(drop)
+    }
+
+    /// Takes out the entries that `gone` names.
+    pub(super) fn remove(&mut self, gone: impl Fn(&Descriptor) -> bool) {
+        if let Some(entries) = self.document["manifests"].as_array_mut() {
+            entries.retain(|entry| !serde_json::from_value(entry.clone()).is_ok_and(|entry| gone(&entry)));
+        }
+    }
+
+    fn replace(
+        &mut self,
+        gone: impl Fn(&Descriptor) -> bool,
+        new: &Descriptor,
+    ) -> Result<Vec<Descriptor>, StoreError> {
+        let removed = self.entries().into_iter().filter(&gone).collect();
+        self.remove(gone);
+        let new = serde_json::to_value(new).map_err(|error| StoreError::write(INDEX_FILE)(error.into()))?;
+        if let Some(entries) = self.document["manifests"].as_array_mut() {
+            entries.push(new);
+        }
+        Ok(removed)
+    }
+
+    /// JSON without blanks and with sorted keys.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut document = self.document.clone();
+        document.sort_all_objects();
+        document.to_string().into_bytes()
+    }
+
+    /// The entries that refer to an image by their subject, and those of the index that stands in for a registry's list
+    /// (distribution-spec, "Referrers Tag Schema"). `read` gives a document.
+    pub(super) fn referrers(
+        &self,
+        subject: Sha256Digest,
+        read: impl Fn(&Descriptor) -> Result<Vec<u8>, StoreError>,
+    ) -> Result<Vec<Descriptor>, StoreError> {
+        let list_name = format!("sha256-{}", subject.hex());
+        let mut found: Vec<Descriptor> = Vec::new();
+        for entry in self.entries().into_iter().filter(|entry| is_document(entry.media_type())) {
+            if is_index(entry.media_type()) && ImageName::of(&entry).tag.as_deref() == Some(&list_name) {
+                found.extend(LayoutIndex::parse(&read(&entry)?, &list_name)?.entries());
+            } else if subject_of(&read(&entry)?) == Some(subject) {
+                found.push(with_type(entry, &read)?);
+            }
+        }
+        found.sort_by_key(|descriptor| descriptor.digest().to_string());
+        found.dedup_by_key(|descriptor| descriptor.digest().to_string());
+        Ok(found)
+    }
+}
+
+/// The digest of the manifest that this one refers to.
+pub(super) fn subject_of(document: &[u8]) -> Option<Sha256Digest> {
+    let document: Value = serde_json::from_slice(document).ok()?;
+    document["subject"]["digest"].as_str()?.parse().ok()
+}
+
+/// Lists of referrers say of which type each is; entries that other tools wrote may not.
+fn with_type(
+    mut entry: Descriptor,
+    read: &impl Fn(&Descriptor) -> Result<Vec<u8>, StoreError>,
+) -> Result<Descriptor, StoreError> {
+    if entry.artifact_type().is_none() {
+        let document: Value = serde_json::from_slice(&read(&entry)?).unwrap_or_default();
+        let named = document["artifactType"].as_str().or(document["config"]["mediaType"].as_str());
+        entry.set_artifact_type(named.map(Into::into));
+    }
+    Ok(entry)
+}
+
+fn unnamed(entry: &Descriptor) -> bool {
+    ImageName::of(entry) == ImageName::default()
+}
+
+/// An entry that is no referrer: those have a type and no name.
+fn is_image(entry: &Descriptor) -> bool {
+    is_document(entry.media_type()) && !(entry.artifact_type().is_some() && unnamed(entry))
+}
+
+fn answers_to(entry: &Descriptor, name: &str) -> bool {
+    let ImageName { full, tag } = ImageName::of(entry);
+    let digest = digest_of(entry).is_ok_and(|digest| digest.to_string() == name);
+    full.as_deref() == Some(name) || tag.as_deref() == Some(name) || digest
+}
+
+fn list(entries: &[Descriptor]) -> String {
+    let name = |entry: &Descriptor| {
+        let ImageName { full, tag } = ImageName::of(entry);
+        tag.or(full).unwrap_or_else(|| entry.digest().to_string())
+    };
+    let names: Vec<String> = entries.iter().filter(|entry| is_image(entry)).map(name).take(20).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}

@@ -7,6 +7,7 @@
 //! | [`detect`] | recognises the RTOS, and guesses the board |
 //! | [`pack`] | decides what goes into the image, from options, facts and assumptions |
 //! | [`image`] | makes the OCI image, the same bytes every time |
+//! | [`zephyr`] | reads a Zephyr build directory in place of an ELF file |
 //! | [`sbom`] | bills of materials, given or written |
 //! | [`source`] | bytes that can be read anywhere |
 //! | [`store`] | the places where images live, behind one pair of traits |
@@ -26,3 +27,5 @@ pub mod sbom;
 pub mod small_file;
 pub mod source;
 pub mod store;
+pub mod yaml;
+pub mod zephyr;

@@ -5,14 +5,14 @@ use std::str::FromStr;
 
 use crate::text::{excerpt, serde_as_string};
 
-/// A board's name: letters, digits, `_`, `-`, `.` and `/` (Zephyr writes `board/soc`), at most 64 bytes.
+/// A board's name: letters, digits, `_`, `-`, `.`, `@` and `/` (Zephyr writes `board@revision/soc`), at most 64 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BoardName(String);
 
 /// Text that cannot name a board.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` cannot name a board: use at most 64 letters, digits, `_`, `-`, `.` and `/`, a letter or digit first and last"
+    "`{0}` cannot name a board: use at most 64 letters, digits, `_`, `-`, `.`, `@` and `/`, a letter or digit first and last"
 )]
 pub struct BoardNameError(String);
 
@@ -39,7 +39,7 @@ impl FromStr for BoardName {
         let good = text.len() <= Self::MAX_LEN
             && text.starts_with(alphanumeric)
             && text.ends_with(alphanumeric)
-            && text.chars().all(|c| alphanumeric(c) || "_-./".contains(c));
+            && text.chars().all(|c| alphanumeric(c) || "_-.@/".contains(c));
         if good { Ok(BoardName(text.to_owned())) } else { Err(BoardNameError(excerpt(text))) }
     }
 }

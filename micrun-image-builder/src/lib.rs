@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`elf`] | reads facts from an ELF file that may be anything |
 //! | [`check`] | judges those facts: findings with a code, a place and a remedy |
+//! | [`boot`] | makes and checks boot images, and wraps raw firmware into an ELF file |
 //! | [`detect`] | recognises the RTOS, and guesses the board |
 //! | [`pack`] | decides what goes into the image, from options, facts and assumptions |
 //! | [`image`] | makes the OCI image, the same bytes every time |
@@ -17,6 +18,7 @@
 
 #![warn(clippy::missing_errors_doc)]
 
+pub mod boot;
 pub mod check;
 pub mod cli;
 pub mod detect;

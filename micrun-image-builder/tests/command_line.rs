@@ -405,7 +405,7 @@ fn what_is_asked_for_is_checked() {
         (&["--annotation", "org.openeuler.micrun.container.atuo_close=yes"], "warning[MIC709]"),
         (&["--annotation", &wrong_hash], "error[MIC704]"),
         (&["--annotation", &no_hash], "error[MIC708]"),
-        (&["--pedestal", "xen"], "error[MIC601]"),
+        (&["--pedestal", "xen"], ""),
         (&["--pedestal", "baremetal", "--board", "qemu_arm64"], "error[MIC705]"),
         (&["--board", "qemu_x86"], "error[MIC706]"),
         (&["--board", "narrow", "--boards-dir", "."], "warning[MIC309]"),

@@ -73,7 +73,7 @@ codes! {
     EmptyFile = "MIC101" Error always: "the file is empty",
         "There is no byte in the file. Usually a build that failed or a download that broke off.";
     NotElf = "MIC102" Error always: "the file is not an ELF file",
-        "A firmware is packed as the ELF file that the linker wrote: it says where each part is loaded and where the program begins. A raw binary, an Intel HEX file or an archive does not.";
+        "A firmware is packed as the ELF file that the linker wrote: it says where each part is loaded and where the program begins. A raw binary, an Intel HEX file or an archive does not; for the first two, --arch and --load-address say it.";
     HeaderCut = "MIC103" Error always: "the file ends inside its ELF header",
         "The file begins like an ELF file but is shorter than the header.";
     BadHeader = "MIC104" Error always: "the ELF header makes no sense",
@@ -134,8 +134,41 @@ codes! {
     NoBoard = "MIC404" Warning always: "no known board fits",
         "The image then names no board, and a node can run it on the qemu pedestal only if the container names one.";
 
-    NeedsBootImage = "MIC601" Error always: "the pedestal boots a raw image, which is not packed yet",
-        "Pedestals xen and hetero boot /image.bin. This version of the builder packs the ELF alone.";
+    NoFlatImage = "MIC602" Error always: "no boot image can be made of the segments",
+        "A boot image holds everything from the lowest to the highest load address, gaps included. Gaps that take more than 16 MiB and the size of the contents themselves are not filled: usually a segment is meant for another memory, such as flash.";
+    ArchitectureNotOnXen = "MIC603" Error always: "Xen cannot boot this architecture",
+        "Pedestal xen boots arm64 Images.";
+    OutsideXenMemory = "MIC604" Error allowed: "the firmware is linked to where a Xen domain has no memory",
+        "The memory of a Xen domain on arm64 begins at 0x40000000 and has 3 GiB at most in its first bank. Allowed, the firmware is packed as if it were position-independent.";
+    NoImageHeaderPossible = "MIC605" Error always: "no arm64 Image header can be put before the firmware",
+        "Xen wants a header of 64 bytes in a page of its own before the firmware, with a branch to the entry point. Firmware that is linked to the very beginning of a domain's memory, 0x40000000, leaves no room for it; it has to have the header itself.";
+    BadImageHeader = "MIC606" Error allowed: "Xen cannot load an Image with this header",
+        "Xen loads an arm64 Image to 0x40000000 plus the text_offset in its header, which has to be a multiple of 4096 and inside the domain's memory. It starts little-endian cores. image_size is not looked at, since Xen does not look at it and real firmware states nonsense there.";
+    LoadedElsewhere = "MIC607" Error allowed: "the arm64 Image header has the firmware loaded elsewhere than it is linked",
+        "Xen loads the Image to 0x40000000 plus text_offset. Position-dependent firmware crashes at any address but its own.";
+    EntryNotAtStart = "MIC608" Error always: "the firmware does not begin at its entry point",
+        "On pedestal hetero, micad copies the boot image to the ELF's entry point. So what is loaded first has to be what runs first.";
+    NoImageHeader = "MIC609" Error always: "the boot image has no arm64 Image header",
+        "Xen takes a raw file for a kernel only if the magic ARM\\x64 is at offset 0x38.";
+    BadBootImage = "MIC610" Error always: "this is no boot image",
+        "The file given with --boot-image is empty, or something else than raw bytes.";
+    BootImageDiffers = "MIC611" Warning always: "the boot image does not hold what the ELF file says",
+        "The file given with --boot-image has other bytes where the ELF's segments are loaded. Usually the two come from different builds.";
+    NoBootImageWanted = "MIC612" Error always: "the pedestal boots no boot image",
+        "Pedestals xen and hetero boot raw bytes. The others load the ELF file.";
+    MovedForXen = "MIC613" Warning always: "position-independent firmware is moved into the memory of a Xen domain",
+        "The ELF file is linked to where a domain has no memory, and its type (ET_DYN) says that it may be loaded anywhere. Firmware that is to run elsewhere than it was linked has to relocate itself when it starts; U-Boot does with CONFIG_POSITION_INDEPENDENT.";
+
+    RawFactsMissing = "MIC620" Error always: "raw firmware needs an architecture and a load address",
+        "Neither a raw binary nor Intel HEX says for which machine it is, and a raw binary does not say where it is loaded: --arch and --load-address do. The ELF file that it was made from says all of it, and more.";
+    RawOptionNotUsed = "MIC621" Error always: "the file says itself what the option gives",
+        "--load-address is for raw binaries, --arch and --entry are for raw binaries and Intel HEX. An ELF file has all of them inside.";
+    BadHexFile = "MIC622" Error always: "the Intel HEX file is damaged",
+        "A line is no record of the format, or its checksum is wrong, or the end record is missing, or an address is written twice. Files with more than 64 MiB of data are not read.";
+    BadRawAddress = "MIC623" Error always: "the architecture does not have this address",
+        "The load address and the file's length, or the entry point, go beyond 32 or 64 bits, whichever the architecture has.";
+    Wrapped = "MIC624" Note always: "raw firmware was wrapped into an ELF file",
+        "The image always carries an ELF file. The one that the builder makes has the data, their addresses and an entry point: the one given with --entry, else the reset vector of a Cortex-M program, else what the Intel HEX file says, else the first byte. It has no sections and no symbols, so the RTOS is recognised by its texts at most.";
 
     BadClientConf = "MIC701" Error always: "a client.conf value cannot be used",
         "micad would refuse the value, cut it off, or understand something else. The limits are those of its create message.";
@@ -149,17 +182,20 @@ codes! {
         "The board's profile lists the pedestals that can run it, and this one is not among them.";
     ArchitectureNotOnBoard = "MIC706" Error allowed: "the firmware is for another architecture than the board",
         "The board's core cannot run this firmware.";
-    MemoryBelowNeed = "MIC707" Warning always: "the memory given is less than the segments need",
-        "The sum of the segments' sizes in memory is larger than Memory in client.conf.";
+    MemoryBelowNeed = "MIC707" Warning always: "the memory given is less than the program needs",
+        "The sum of the segments' sizes in memory is larger than Memory in client.conf; or on pedestal xen, the program ends beyond the domain's memory, which begins at 0x40000000.";
     BadAnnotation = "MIC708" Error always: "an annotation's value cannot be used",
         "The runtime would refuse the container for it. The value has to be of the annotation's kind: yes or no, MiB, a duration and so on.";
     UnknownAnnotation = "MIC709" Warning always: "MicRun has no such annotation",
         "The key begins with MicRun's prefix, but nobody reads it. Usually it is misspelt.";
     PedestalConfMissing = "MIC710" Error always: "the image does not hold the pedestal's file",
-        "PedestalConf names a file inside the image, and this version of the builder packs the firmware alone.";
+        "PedestalConf names a file inside the image. The builder packs the firmware and, for xen and hetero, the boot image /image.bin.";
     SeveralPlatforms = "MIC711" Error allowed: "only the qemu pedestal runs on several platforms",
         "The platform is the node's. On every pedestal but qemu the guest runs on cores of the node itself, so one image cannot serve nodes of several architectures.";
 }
+
+/// Codes that are no longer made, so that nobody gives them another meaning.
+pub const RETIRED: &[&str] = &["MIC601"];
 
 impl Code {
     fn entry(self) -> &'static Entry {
@@ -236,6 +272,7 @@ mod tests {
             assert!(!code.can_be_allowed() || code.severity() == Severity::Error, "{code}");
         }
         assert!("MIC999".parse::<Code>().is_err());
+        assert!(RETIRED.iter().all(|code| code.parse::<Code>().is_err()), "a code is used again");
     }
 
     #[test]
@@ -246,6 +283,9 @@ mod tests {
             let heading =
                 format!("### {code}: {} ({})\n\n{}\n", code.title(), code.severity(), code.explanation());
             assert!(document.contains(&heading), "docs/findings.md lacks or misstates:\n{heading}");
+        }
+        for code in RETIRED {
+            assert!(document.contains(&format!("\n{code} is no longer made")), "{code}");
         }
         assert_eq!(
             document.matches("\n### MIC").count(),

@@ -36,7 +36,7 @@ fn what_to_give_instead(file: &dyn ReadAt) -> &'static str {
     let bytes = source::bytes(file, 0, 64).unwrap_or_default();
     match bytes.as_slice() {
         [b':', b'0'..=b'9' | b'A'..=b'F', ..] => {
-            "this looks like Intel HEX; give the ELF file that it was made from"
+            "this looks like Intel HEX; give the ELF file that it was made from, or say for which machine it is: --arch arm"
         }
         [b'S', b'0'..=b'3', ..] => "this looks like S-records; give the ELF file that they were made from",
         [b'!', b'<', b'a', b'r', b'c', b'h', b'>', ..] => {
@@ -44,9 +44,13 @@ fn what_to_give_instead(file: &dyn ReadAt) -> &'static str {
         }
         [0x1f, 0x8b, ..] => "this is gzip data; unpack it first",
         _ if bytes.get(0x38..0x3c) == Some(b"ARM\x64") => {
-            "this is a raw arm64 Image; give the ELF file that it was made from"
+            "this is a raw arm64 Image; give the ELF file that it was made from, or say where it is loaded: \
+             --arch aarch64 --load-address 0x40000000"
         }
-        _ => "give the ELF file that the linker wrote, often called zephyr.elf, firmware.elf or *.axf",
+        _ => {
+            "give the ELF file that the linker wrote, often called zephyr.elf, firmware.elf or *.axf; \
+              for a raw binary add --arch and --load-address"
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod kind;
 mod layout;
 
 pub use advice::{advise, debug_info_size};
-pub use code::{Code, Severity, UnknownCode};
+pub use code::{Code, RETIRED, Severity, UnknownCode};
 pub use finding::{Finding, Place, Report};
 
 use std::io;

@@ -1,24 +1,26 @@
 //! `pack`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use micrun_image_spec::board::{BoardProfile, Boards};
-use micrun_image_spec::firmware::{Pedestal, Rtos};
+use micrun_image_spec::firmware::{Arch, Pedestal, Rtos};
 
+use super::render::printable;
 use super::summary::Summary;
 use super::{BoardDirs, CliError, Format, places, render};
+use crate::boot::raw::{Address, RawOptions};
 use crate::check::{self, Code, Report};
 use crate::image::{Compression, Epoch, ImageError, Platform, Reference};
 use crate::pack::{Request, UserAnnotation, UserKey, UserValue, duplicate_key, pack};
-use crate::source::RegularFile;
+use crate::source::{ReadAt, RegularFile};
 use crate::store::Location;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct PackArgs {
-    /// The ELF file that the linker wrote
+    /// The ELF file that the linker wrote; or a raw binary or Intel HEX file, with --arch and --load-address
     firmware: PathBuf,
     /// Name of the image [default: the file's name]
     #[arg(short, long, value_name = "NAME[:TAG]")]
@@ -49,6 +51,19 @@ pub(super) struct PackArgs {
     /// Add an annotation; may be given several times
     #[arg(long = "annotation", value_name = "KEY=VALUE")]
     annotations: Vec<UserAnnotation>,
+    /// Boot image for pedestals xen and hetero [default: made from the ELF file]
+    #[arg(long, value_name = "FILE")]
+    boot_image: Option<PathBuf>,
+    /// Where a raw binary is loaded, such as 0x8000000
+    #[arg(long, value_name = "ADDRESS")]
+    load_address: Option<Address>,
+    /// Architecture of a raw binary or Intel HEX file: aarch64, arm, riscv64, riscv32, x86 or x86_64
+    #[arg(long)]
+    arch: Option<Arch>,
+    /// Entry point of a raw binary or Intel HEX file [default: the reset vector on Cortex-M, else as the file
+    /// says, else its first byte]
+    #[arg(long, value_name = "ADDRESS")]
+    entry: Option<Address>,
     /// Turn an error with this code into a warning; may be given several times
     #[arg(long, value_name = "CODE", value_parser = allowable_code)]
     allow: Vec<Code>,
@@ -67,6 +82,8 @@ Examples:
   micrun-image-builder pack zephyr.elf
   micrun-image-builder pack zephyr.elf --tag demo/zephyr:1 --set Memory=64
   micrun-image-builder pack app.elf --board qemu_arm64 --rtos baremetal -o oci:app
+  micrun-image-builder pack app.elf --pedestal xen --set Memory=32
+  micrun-image-builder pack app.bin --arch arm --load-address 0x8000000
   micrun-image-builder pack zephyr.elf -o - | ssh node ctr image import -
 
 Time stamps are those of SOURCE_DATE_EPOCH, else 1970: the same inputs give the same image
@@ -85,6 +102,7 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     refuse_duplicates("--set", &args.keys)?;
     refuse_duplicates("--annotation", &args.annotations)?;
     let boards = args.boards.load()?;
+    let boot_image = args.boot_image.as_deref().map(open_boot_image).transpose()?;
     let request = Request {
         file_stem: &args.firmware.file_stem().unwrap_or_default().to_string_lossy(),
         tag: args.tag.clone(),
@@ -92,6 +110,8 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         pedestal: args.pedestal,
         rtos: args.rtos.clone(),
         platforms: distinct(&args.platforms)?,
+        boot_image: boot_image.as_ref().map(|file| file as &dyn ReadAt),
+        raw: RawOptions { load_address: args.load_address, arch: args.arch, entry: args.entry },
         compression: args.compression,
         keys: args.keys.clone(),
         annotations: args.annotations.clone(),
@@ -104,7 +124,9 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         Ok(firmware) => {
             let packed = pack(&request, &firmware, &mut report)?;
             // A build that is still running would leave an image of half of each.
-            firmware.check_unchanged().map_err(ImageError::write("the image"))?;
+            for file in [&firmware].into_iter().chain(&boot_image) {
+                file.check_unchanged().map_err(ImageError::write("the image"))?;
+            }
             packed
         }
         Err(error) => {
@@ -143,10 +165,12 @@ fn destination(args: &PackArgs) -> Result<Location, CliError> {
             "`{destination}` has a tag; give it with --tag and leave it out here"
         )));
     }
-    if destination.is_same_file(&args.firmware) {
-        return Err(CliError::Usage(
-            "the output is the firmware itself: give another file with -o".to_owned(),
-        ));
+    for (input, what) in [(Some(&args.firmware), "firmware"), (args.boot_image.as_ref(), "boot image")] {
+        if input.is_some_and(|input| destination.is_same_file(input)) {
+            return Err(CliError::Usage(format!(
+                "the output is the {what} itself: give another file with -o"
+            )));
+        }
     }
     Ok(destination)
 }
@@ -156,6 +180,12 @@ fn distinct(platforms: &[Platform]) -> Result<Vec<Platform>, CliError> {
         Some((_, twice)) => Err(CliError::Usage(format!("--platform {twice} is given twice"))),
         None => Ok(platforms.to_vec()),
     }
+}
+
+fn open_boot_image(path: &Path) -> Result<RegularFile, CliError> {
+    RegularFile::open(path).map_err(|error| {
+        CliError::Usage(format!("--boot-image {}: {error}", printable(&path.display().to_string())))
+    })
 }
 
 fn refuse_duplicates(option: &str, values: &[impl UserValue]) -> Result<(), CliError> {

@@ -157,13 +157,5 @@ fn decide_pedestal(
             "leave --pedestal or --board out, or choose another pair: micrun-image-builder boards show BOARD",
         );
     }
-    if chosen.boots_raw_image() {
-        report.add(
-            Code::NeedsBootImage,
-            Some(Place::Option(OPTION.to_owned())),
-            format!("pedestal {chosen} boots a raw image, and this version packs the ELF file alone"),
-            "pack for qemu, baremetal, jailhouse or remoteproc",
-        );
-    }
     pedestal
 }

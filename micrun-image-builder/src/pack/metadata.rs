@@ -9,17 +9,16 @@ use micrun_image_spec::annotation::{
 use micrun_image_spec::client_conf::{ClientConf, ClientConfError, Key};
 use micrun_image_spec::digest::Sha256Digest;
 use micrun_image_spec::units::Mib;
-use micrun_image_spec::{CLIENT_CONF_PATH, FIRMWARE_PATH};
+use micrun_image_spec::{BOOT_IMAGE_PATH, CLIENT_CONF_PATH, FIRMWARE_PATH};
 
 use super::{Decisions, Metadata, Request, UserAnnotation};
 use crate::check::{Code, Place, Report};
-use crate::elf::Elf;
 
 /// Puts client.conf and annotations together.
 pub(super) fn assemble(
     request: &Request<'_>,
     decisions: &Decisions,
-    elf: &Elf<'_>,
+    memory_need: u64,
     report: &mut Report,
 ) -> Metadata {
     let mut writer = Writer { conf: ClientConf::default(), annotations: BTreeMap::new(), report };
@@ -32,8 +31,8 @@ pub(super) fn assemble(
         writer.user_annotation(annotation, decisions);
     }
     writer.image_spec_annotations(request, decisions);
-    writer.pedestal_conf();
-    writer.check_whole(elf);
+    writer.pedestal_conf(decisions);
+    writer.check_whole(memory_need);
     Metadata { client_conf: writer.conf, annotations: writer.annotations }
 }
 
@@ -46,8 +45,9 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn decided(&mut self, decisions: &Decisions) {
         let pedestal = decisions.pedestal.value;
+        let file = if pedestal.boots_raw_image() { BOOT_IMAGE_PATH } else { "" };
         for (key, value) in
-            [(Key::ClientPath, FIRMWARE_PATH), (Key::Pedestal, pedestal.as_str()), (Key::PedestalConf, "")]
+            [(Key::ClientPath, FIRMWARE_PATH), (Key::Pedestal, pedestal.as_str()), (Key::PedestalConf, file)]
         {
             let set = self.conf.set(key.as_str(), value);
             self.judge(set, CLIENT_CONF_PATH);
@@ -129,21 +129,26 @@ impl Writer<'_> {
         }
     }
 
-    /// Until a file can be added to the image, only its own files can be named.
-    fn pedestal_conf(&mut self) {
+    /// Only the image's own files can be named, and where a boot image is booted, only that.
+    fn pedestal_conf(&mut self, decisions: &Decisions) {
         let Some(file) = self.conf.pedestal_conf() else { return };
-        if ![FIRMWARE_PATH, CLIENT_CONF_PATH].contains(&file.as_str()) {
+        let (usable, remedy): (&[&str], _) = if decisions.pedestal.value.boots_raw_image() {
+            (&[BOOT_IMAGE_PATH], "leave PedestalConf out; --boot-image gives a boot image of your own")
+        } else {
+            (&[FIRMWARE_PATH, CLIENT_CONF_PATH], "leave PedestalConf out: the image holds the firmware alone")
+        };
+        if !usable.contains(&file.as_str()) {
             self.report.add(
                 Code::PedestalConfMissing,
                 Some(Place::Option("--set PedestalConf".to_owned())),
                 format!("the image does not hold the file {file}"),
-                "leave PedestalConf out: this version packs the firmware alone",
+                remedy,
             );
         }
         self.annotations.insert(annotation::key(PED_CONF), file.to_string());
     }
 
-    fn check_whole(&mut self, elf: &Elf<'_>) {
+    fn check_whole(&mut self, memory_need: u64) {
         let valid = self.conf.validate();
         self.judge(valid, "--set");
         for key in self.conf.unknown_keys() {
@@ -154,14 +159,13 @@ impl Writer<'_> {
                 "check the spelling; micad's manual lists the keys",
             );
         }
-        let need = elf.loads().fold(0u64, |sum, segment| sum.saturating_add(segment.memsz));
-        if let (Some(memory), Some(need)) = (self.conf.memory(), Mib::holding(need))
+        if let (Some(memory), Some(need)) = (self.conf.memory(), Mib::holding(memory_need))
             && memory < need
         {
             self.report.add(
                 Code::MemoryBelowNeed,
                 Some(Place::Option("--set Memory".to_owned())),
-                format!("the guest gets {memory}, but its segments alone need {need}"),
+                format!("the guest gets {memory}, but its program alone needs {need}"),
                 format!("give at least Memory={}", need.0),
             );
         }

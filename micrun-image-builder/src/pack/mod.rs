@@ -6,8 +6,9 @@ use std::io::{self, BufReader};
 use micrun_image_spec::board::{BoardProfile, Boards};
 use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
 use micrun_image_spec::firmware::{Pedestal, Rtos};
-use micrun_image_spec::{CLIENT_CONF_PATH, FIRMWARE_PATH};
+use micrun_image_spec::{BOOT_IMAGE_PATH, CLIENT_CONF_PATH, FIRMWARE_PATH};
 
+mod boot_image;
 mod choice;
 mod decide;
 mod metadata;
@@ -17,14 +18,15 @@ pub use choice::{Choice, Source};
 pub use decide::Decisions;
 pub use user::{AnnotationError, UserAnnotation, UserKey, UserKeyError, UserValue, duplicate_key};
 
+use crate::boot::raw::{self, RawOptions};
 use crate::check::{self, Code, Report};
 use crate::detect::{self, Identity};
 use crate::elf::Elf;
 use crate::image::{Compression, Contents, Epoch, Image, ImageError, LayerFile, Platform, Reference};
 use crate::source::{self, ReadAt};
+use boot_image::Boot;
 
 /// What the user asked for. Everything but the firmware has a default.
-#[derive(Debug)]
 pub struct Request<'a> {
     /// The firmware's file name without its extension; an image without a tag is called like it.
     pub file_stem: &'a str,
@@ -38,6 +40,10 @@ pub struct Request<'a> {
     pub rtos: Option<Rtos>,
     /// The nodes' platforms; none for the usual one.
     pub platforms: Vec<Platform>,
+    /// The boot image, for pedestals that boot raw bytes; else it is made from the ELF.
+    pub boot_image: Option<&'a dyn ReadAt>,
+    /// What firmware that is no ELF file does not say.
+    pub raw: RawOptions,
     /// How the layer is compressed.
     pub compression: Compression,
     /// Values for client.conf.
@@ -69,6 +75,17 @@ pub fn pack(
     firmware: &dyn ReadAt,
     report: &mut Report,
 ) -> Result<Option<Packed>, ImageError> {
+    let wrapped = match raw::wrap(firmware, &request.raw, report) {
+        Ok(wrapped) => wrapped,
+        Err(error) => {
+            check::unreadable(&error, report);
+            return Ok(None);
+        }
+    };
+    if report.has_errors() {
+        return Ok(None);
+    }
+    let firmware = wrapped.as_ref().map_or(firmware, |elf| elf as &dyn ReadAt);
     let elf = check::examine(firmware, report);
     // What is wrong with the file comes first; guesses about a file that is not firmware would only be noise.
     report.allow(&request.allow);
@@ -87,17 +104,31 @@ pub fn pack(
     };
     check::advise(&elf, identity.as_ref(), report);
     let decisions = decide::decide(request, &elf, identity, digest, report);
-    let metadata = metadata::assemble(request, &decisions, &elf, report);
+    let pedestal = decisions.pedestal.value;
+    let boot = match Boot::choose(request, &elf, pedestal, report) {
+        Ok(boot) => boot,
+        Err(error) => {
+            check::unreadable(&error, report);
+            return Ok(None);
+        }
+    };
+    let memory_need = boot_image::memory_need(&elf, boot.as_ref(), pedestal);
+    let metadata = metadata::assemble(request, &decisions, memory_need, report);
     report.allow(&request.allow);
     if report.has_errors() {
         return Ok(None);
     }
     let client_conf = metadata.client_conf.to_string();
+    let client_conf = client_conf.as_bytes();
+    let mut files = vec![
+        LayerFile { path: CLIENT_CONF_PATH, executable: false, data: &client_conf },
+        LayerFile { path: FIRMWARE_PATH, executable: true, data: firmware },
+    ];
+    if let Some(boot) = &boot {
+        files.push(LayerFile { path: BOOT_IMAGE_PATH, executable: false, data: boot.data() });
+    }
     let image = Image::build(&Contents {
-        files: &[
-            LayerFile { path: CLIENT_CONF_PATH, executable: false, data: &client_conf.as_bytes() },
-            LayerFile { path: FIRMWARE_PATH, executable: true, data: firmware },
-        ],
+        files: &files,
         annotations: &metadata.annotations,
         platforms: &decisions.platforms.value,
         compression: request.compression,

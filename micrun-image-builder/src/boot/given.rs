@@ -1,0 +1,110 @@
+//! A boot image that the user made: can the pedestal boot it, and does it fit the ELF?
+
+use std::io;
+
+use micrun_image_spec::firmware::Pedestal;
+
+use super::arm64::{HEADER_SIZE, ImageHeader};
+use super::flat::FlatImage;
+use super::xen;
+use crate::check::{Code, Place, Report};
+use crate::elf::Elf;
+use crate::source::{self, ReadAt};
+
+const OPTION: &str = "--boot-image";
+
+/// Checks the file given with `--boot-image`. What is wrong with it goes into the report.
+///
+/// # Errors
+/// If the file or the firmware cannot be read.
+pub fn check_given(
+    elf: &Elf<'_>,
+    pedestal: Pedestal,
+    given: &dyn ReadAt,
+    report: &mut Report,
+) -> io::Result<()> {
+    let place = Place::Option(OPTION.to_owned());
+    if !pedestal.boots_raw_image() {
+        report.add(
+            Code::NoBootImageWanted,
+            Some(place),
+            format!("pedestal {pedestal} boots the ELF file itself"),
+            "leave --boot-image out, or choose --pedestal xen or --pedestal hetero",
+        );
+        return Ok(());
+    }
+    let beginning = source::bytes(given, 0, HEADER_SIZE)?;
+    if let Some((message, remedy)) = no_boot_image(&beginning) {
+        report.add(Code::BadBootImage, Some(place), message, remedy);
+        return Ok(());
+    }
+    let load_address = if pedestal == Pedestal::Xen {
+        let Some(header) = ImageHeader::parse(&beginning) else {
+            report.add(
+                Code::NoImageHeader,
+                Some(place),
+                "the boot image has no arm64 Image header: the magic ARM\\x64 is not at offset 0x38",
+                "leave --boot-image out, and the builder makes one from the ELF; or put the header in front of the code",
+            );
+            return Ok(());
+        };
+        xen::check_header(&header, given.size(), Some(&place), report)
+    } else {
+        Some(elf.entry_address())
+    };
+    // Without segments to compare with, other findings say so.
+    let (Some(load_address), Ok(flat)) = (load_address, FlatImage::new(elf.file(), elf.loads())) else {
+        return Ok(());
+    };
+    // In an image of position-independent firmware the relocations may have been applied.
+    if xen::is_movable(elf) {
+        return Ok(());
+    }
+    if let Some(address) = first_difference(given, load_address, &flat)? {
+        report.add(
+            Code::BootImageDiffers,
+            Some(place),
+            format!("at {address:#x} the boot image has other contents than the ELF file"),
+            "see that both come from the same build; a debugger would show the wrong source lines",
+        );
+    }
+    Ok(())
+}
+
+/// What is certainly no boot image, and what to give instead.
+fn no_boot_image(beginning: &[u8]) -> Option<(&'static str, &'static str)> {
+    match beginning {
+        [] => Some(("the boot image is empty", "make it again; objcopy may have failed")),
+        [0x7f, b'E', b'L', b'F', ..] => Some((
+            "the boot image is an ELF file, and the pedestal boots raw bytes",
+            "leave --boot-image out, and the builder makes it from the ELF; or: objcopy -O binary FIRMWARE.elf image.bin",
+        )),
+        [b':', b'0'..=b'9' | b'A'..=b'F', ..] => Some((
+            "the boot image is Intel HEX, and the pedestal boots raw bytes",
+            "leave --boot-image out, and the builder makes it from the ELF; or: objcopy -I ihex -O binary image.hex image.bin",
+        )),
+        [0x1f, 0x8b, ..] => Some(("the boot image is compressed with gzip", "unpack it first")),
+        _ => None,
+    }
+}
+
+/// The first address at which the given image, which lies at `load_address`, is not what the firmware's segments put
+/// there. Zeros at the end may be missing.
+fn first_difference(given: &dyn ReadAt, load_address: u64, flat: &FlatImage<'_>) -> io::Result<Option<u64>> {
+    const PIECE: usize = 64 << 10;
+    let Some(before) = flat.address().checked_sub(load_address) else { return Ok(Some(flat.address())) };
+    let (mut ours, mut at) = (vec![0; PIECE], 0);
+    loop {
+        let n = flat.read_at(at, &mut ours)?;
+        if n == 0 {
+            return Ok(None);
+        }
+        let ours = &ours[..n];
+        let mut theirs = source::bytes(given, before.saturating_add(at), n as u64)?;
+        theirs.resize(n, 0);
+        if let Some(place) = ours.iter().zip(&theirs).position(|(a, b)| a != b) {
+            return Ok(Some(flat.address() + at + place as u64));
+        }
+        at += n as u64;
+    }
+}

@@ -6,6 +6,7 @@ use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
 use oci_spec::image::MediaType;
 use tempfile::SpooledTempFile;
 
+use super::background::Hasher;
 use super::compression::Compressor;
 use super::spool::Spool;
 use super::{Contents, ImageError, LayerFile};
@@ -41,15 +42,16 @@ impl Layer {
 fn pack(contents: &Contents<'_>) -> io::Result<Layer> {
     let mtime = contents.epoch.unwrap_or_default().seconds();
     let blob = HashingWriter::new(SpooledTempFile::new(IN_MEMORY));
-    let compressor = Compressor::new(contents.compression, blob, tar_size(contents.files))?;
-    let mut tar = tar::Builder::new(HashingWriter::new(compressor));
+    let size = tar_size(contents.files);
+    let compressor = Compressor::new(contents.compression, blob, size)?;
+    let mut tar = tar::Builder::new(Hasher::new(compressor, size));
     for file in contents.files {
         let mode = if file.executable { 0o755 } else { 0o644 };
         let size = file.data.size();
         let data = BufReader::with_capacity(128 << 10, source::reader(file.data, 0..size));
         append(&mut tar, file.path.trim_start_matches('/'), mode, mtime, size, data)?;
     }
-    let (compressor, diff_id) = tar.into_inner()?.finish();
+    let (compressor, diff_id) = tar.into_inner()?.finish()?;
     let blob = compressor.finish()?;
     let size = blob.byte_count();
     let (blob, digest) = blob.finish();

@@ -10,6 +10,7 @@ use oci_spec::image::{Descriptor, MediaType};
 use serde::Serialize;
 
 mod artifact;
+mod background;
 mod compression;
 mod documents;
 mod epoch;

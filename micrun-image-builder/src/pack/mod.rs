@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufReader};
+use std::thread;
 
 use micrun_image_spec::board::{BoardProfile, Boards};
 use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
@@ -137,12 +138,24 @@ pub fn pack(
     Ok(Some(Packed { decisions, image }))
 }
 
-/// What runs in the firmware, and the digest of the whole file.
+/// What runs in the firmware, and the digest of the whole file: two passes that know nothing of each other.
 fn recognise(elf: &Elf<'_>) -> io::Result<(Option<Identity>, Sha256Digest)> {
-    let mut hasher = HashingWriter::new(io::sink());
-    let whole = source::reader(elf.file(), 0..elf.file_len());
-    io::copy(&mut BufReader::with_capacity(64 << 10, whole), &mut hasher)?;
-    Ok((detect::identify(elf)?, hasher.finish().1))
+    const WORTH_A_THREAD: u64 = 8 << 20;
+    let (file, size) = (elf.file(), elf.file_len());
+    let digest = || {
+        let mut hasher = HashingWriter::new(io::sink());
+        io::copy(&mut BufReader::with_capacity(128 << 10, source::reader(file, 0..size)), &mut hasher)?;
+        Ok(hasher.finish().1)
+    };
+    if size < WORTH_A_THREAD {
+        return Ok((detect::identify(elf)?, digest()?));
+    }
+    thread::scope(|scope| {
+        let digest = scope.spawn(digest);
+        let identity = detect::identify(elf)?;
+        let digest = digest.join().unwrap_or_else(|_| Err(io::Error::other("the hashing thread failed")))?;
+        Ok((identity, digest))
+    })
 }
 
 /// The RTOS that the user named; its version only if the file says the same RTOS.

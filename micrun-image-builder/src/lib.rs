@@ -12,6 +12,7 @@
 //! | [`sbom`] | bills of materials, given or written |
 //! | [`source`] | bytes that can be read anywhere |
 //! | [`store`] | the places where images live, behind one pair of traits |
+//! | [`sign`] | signs images with a key, and verifies that, as cosign does |
 //! | [`cli`] | the command line over all that |
 //!
 //! Firmware people sit at Windows, macOS and Linux machines: nothing here needs one of them.
@@ -26,6 +27,7 @@ pub mod elf;
 pub mod image;
 pub mod pack;
 pub mod sbom;
+pub mod sign;
 pub mod small_file;
 pub mod source;
 pub mod store;

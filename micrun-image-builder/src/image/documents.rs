@@ -73,7 +73,7 @@ fn annotations(contents: &Contents<'_>) -> HashMap<String, String> {
     contents.annotations.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-pub(super) fn descriptor(
+pub(crate) fn descriptor(
     media_type: MediaType,
     digest: Sha256Digest,
     size: u64,

@@ -21,6 +21,7 @@ mod spool;
 
 pub use artifact::{Artifact, ArtifactError, Attachment};
 pub use compression::{Compression, UnknownCompression};
+pub(crate) use documents::descriptor;
 pub use epoch::{BadEpoch, Epoch};
 pub use platform::{BadPlatform, Platform};
 pub use reference::{BadReference, Reference};

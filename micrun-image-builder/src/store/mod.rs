@@ -8,6 +8,7 @@
 //! | [`layout`] | `index.json`, which both have |
 //! | [`graph`] | an image as a whole |
 //! | [`mod@copy`] | from one place to another |
+//! | [`memory`] | images in memory |
 //! | [`progress`] | who wants to know how far a transfer is |
 //!
 //! An image is a tree of JSON documents (indexes and manifests) and the blobs that they name (configuration and
@@ -25,11 +26,13 @@ mod error;
 pub mod graph;
 pub mod layout;
 pub mod location;
+pub mod memory;
 pub(crate) mod place;
 pub mod progress;
 
 pub use error::StoreError;
 pub use location::Location;
+pub use memory::MemoryStore;
 
 use copy::copy_verified;
 
@@ -56,6 +59,14 @@ pub trait Source: Sync {
     /// # Errors
     /// If the place cannot be read. None at all is no error.
     fn referrers(&self, subject: Sha256Digest) -> Result<Vec<Descriptor>, StoreError>;
+
+    /// The document under another tag of the same repository. A place that keeps no tags beside its image has none.
+    ///
+    /// # Errors
+    /// If the place cannot be read. A tag that is not there is no error.
+    fn tag(&self, _tag: &str) -> Result<Option<Descriptor>, StoreError> {
+        Ok(None)
+    }
 }
 
 /// Takes images into one place. Nothing is visible there under the image's name before [`Sink::finish`], and a sink
@@ -91,6 +102,17 @@ pub trait Sink {
         descriptor: &Descriptor,
         document: &[u8],
     ) -> Result<(), StoreError>;
+
+    /// Puts a manifest under another tag of the same repository, in place of what that tag stood for. What it names was
+    /// put before.
+    ///
+    /// # Errors
+    /// If the place refuses it, or keeps no tags beside its image.
+    fn put_tag(&mut self, tag: &str, _descriptor: &Descriptor, _document: &[u8]) -> Result<(), StoreError> {
+        Err(StoreError::Unsupported(format!(
+            "the tag {tag} beside the image: only a registry keeps such tags"
+        )))
+    }
 
     /// Puts the image's root, a manifest or index, under the name that the sink was made for, and makes everything
     /// durable.

@@ -24,7 +24,14 @@ fn write(rtos: Option<&Rtos>, version: Option<&str>, firmware: &[u8]) -> Sbom {
     let reference: Reference = "registry.example/demo/blinky:1.2".parse().unwrap();
     let files = [file("/firmware.elf", firmware), file("/client.conf", b"[Mica]\n")];
     let epoch = Some("86400".parse().unwrap());
-    generate(&Facts { reference: &reference, rtos, rtos_version: version, files: &files, epoch })
+    generate(&Facts {
+        firmware: "/firmware.elf",
+        reference: &reference,
+        rtos,
+        rtos_version: version,
+        files: &files,
+        epoch,
+    })
 }
 
 fn parsed(sbom: &Sbom) -> Value {

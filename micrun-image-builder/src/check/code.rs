@@ -192,6 +192,8 @@ codes! {
         "PedestalConf names a file inside the image. The builder packs the firmware and, for xen and hetero, the boot image /image.bin.";
     SeveralPlatforms = "MIC711" Error allowed: "only the qemu pedestal runs on several platforms",
         "The platform is the node's. On every pedestal but qemu the guest runs on cores of the node itself, so one image cannot serve nodes of several architectures.";
+    SbomNotAttached = "MIC712" Note always: "the build has bills of materials that are not attached",
+        "west spdx left documents in the build directory. They know the sources and licences of the firmware, which nobody can see in the ELF file.";
 }
 
 /// Codes that are no longer made, so that nobody gives them another meaning.

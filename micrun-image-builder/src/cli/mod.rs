@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use micrun_image_spec::board::{BoardError, Boards};
 
-use crate::image::{BadEpoch, ImageError};
+use crate::image::{ArtifactError, BadEpoch, ImageError};
+use crate::sbom::SbomError;
 use crate::store::StoreError;
 
 mod boards;
@@ -95,6 +96,10 @@ enum CliError {
     Image(#[from] ImageError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Sbom(#[from] SbomError),
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
     #[error("cannot print the result: {0}")]
     Print(#[from] io::Error),
 }

@@ -14,14 +14,20 @@ use crate::boot::raw::{Address, RawOptions};
 use crate::check::{self, Code, Report};
 use crate::image::{Compression, Epoch, ImageError, Platform, Reference};
 use crate::pack::{Request, UserAnnotation, UserKey, UserValue, duplicate_key, pack};
+use crate::sbom::{Sbom, SbomError, SbomSource};
 use crate::source::{ReadAt, RegularFile};
 use crate::store::Location;
+use crate::zephyr::Build;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct PackArgs {
-    /// The ELF file that the linker wrote; or a raw binary or Intel HEX file, with --arch and --load-address
+    /// The ELF file that the linker wrote, or a Zephyr build directory; or a raw binary or Intel HEX file, with --arch
+    /// and --load-address
     firmware: PathBuf,
+    /// Of a Zephyr build with several domains (sysbuild), the one to pack [default: the build's own default]
+    #[arg(long, value_name = "NAME")]
+    domain: Option<String>,
     /// Name of the image [default: the file's name]
     #[arg(short, long, value_name = "NAME[:TAG]")]
     tag: Option<Reference>,
@@ -64,6 +70,10 @@ pub(super) struct PackArgs {
     /// says, else its first byte]
     #[arg(long, value_name = "ADDRESS")]
     entry: Option<Address>,
+    /// Attach a bill of materials: an SPDX file, or `generate` for one that names the image's files and the RTOS; may be
+    /// given several times
+    #[arg(long = "sbom", value_name = "FILE")]
+    sboms: Vec<SbomSource>,
     /// Turn an error with this code into a warning; may be given several times
     #[arg(long, value_name = "CODE", value_parser = allowable_code)]
     allow: Vec<Code>,
@@ -81,6 +91,7 @@ const EXAMPLES: &str = "\
 Examples:
   micrun-image-builder pack zephyr.elf
   micrun-image-builder pack zephyr.elf --tag demo/zephyr:1 --set Memory=64
+  micrun-image-builder pack build --sbom build/spdx/zephyr.spdx
   micrun-image-builder pack app.elf --board qemu_arm64 --rtos baremetal -o oci:app
   micrun-image-builder pack app.elf --pedestal xen --set Memory=32
   micrun-image-builder pack app.bin --arch arm --load-address 0x8000000
@@ -98,13 +109,16 @@ fn allowable_code(text: &str) -> Result<Code, String> {
 }
 
 pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
-    let destination = destination(args)?;
+    let mut report = Report::default();
+    let Input { path, build } = Input::find(args, &mut report);
+    let destination = destination(args, &path)?;
     refuse_duplicates("--set", &args.keys)?;
     refuse_duplicates("--annotation", &args.annotations)?;
+    let sboms = given_sboms(&args.sboms)?;
     let boards = args.boards.load()?;
     let boot_image = args.boot_image.as_deref().map(open_boot_image).transpose()?;
     let request = Request {
-        file_stem: &args.firmware.file_stem().unwrap_or_default().to_string_lossy(),
+        file_stem: &path.file_stem().unwrap_or_default().to_string_lossy(),
         tag: args.tag.clone(),
         board: args.board.as_deref().map(|name| board(&boards, name)).transpose()?,
         pedestal: args.pedestal,
@@ -118,9 +132,11 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         allow: args.allow.clone(),
         epoch: source_date_epoch()?,
         boards: &boards,
+        build: build.as_ref(),
+        generate_sbom: args.sboms.contains(&SbomSource::Generate),
     };
-    let mut report = Report::default();
-    let packed = match RegularFile::open(&args.firmware) {
+    let packed = match RegularFile::open(&path) {
+        _ if report.has_errors() => None,
         Ok(firmware) => {
             let packed = pack(&request, &firmware, &mut report)?;
             // A build that is still running would leave an image of half of each.
@@ -135,18 +151,20 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
         }
     };
     if args.format == Format::Text {
-        render::report(&report, &args.firmware, args.quiet);
+        render::report(&report, &path, args.quiet);
     }
     let Some(packed) = packed else {
         if args.format == Format::Json {
-            Summary::refused(&args.firmware, &report).print_json(&destination)?;
+            Summary::refused(&path, &report).print_json(&destination)?;
         }
         return Ok(ExitCode::FAILURE);
     };
     let reference = &packed.decisions.reference.value;
     let sink = places::sink(&destination, reference, request.epoch.unwrap_or_default())?;
-    packed.image.write(sink, &[])?;
-    let summary = Summary::packed(&args.firmware, &packed, &destination, &report);
+    let root = packed.image.descriptor();
+    let attached = sboms.into_iter().chain(packed.sbom.clone()).map(|sbom| sbom.attach(root, request.epoch));
+    packed.image.write(sink, &attached.collect::<Result<Vec<_>, _>>()?)?;
+    let summary = Summary::packed(&path, &packed, &destination, &report);
     match args.format {
         Format::Json => summary.print_json(&destination)?,
         Format::Text if !args.quiet => summary.print_text(&destination)?,
@@ -155,8 +173,60 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn destination(args: &PackArgs) -> Result<Location, CliError> {
-    let destination = args.output.clone().unwrap_or_else(|| Location::beside(&args.firmware));
+/// The firmware: the file that was given, or the one in the build directory that was given.
+struct Input {
+    path: PathBuf,
+    build: Option<Build>,
+}
+
+impl Input {
+    /// Of a directory that is no build, the report says so.
+    fn find(args: &PackArgs, report: &mut Report) -> Self {
+        let given = || Input { path: args.firmware.clone(), build: None };
+        if !args.firmware.is_dir() && args.domain.is_none() {
+            return given();
+        }
+        match Build::open(&args.firmware, args.domain.as_deref()) {
+            Ok(build) => {
+                if args.sboms.is_empty() {
+                    note_sboms(&build, report);
+                }
+                Input { path: build.elf.clone(), build: Some(build) }
+            }
+            Err(error) => {
+                let message = format!("cannot read the firmware: {error}");
+                report.add(Code::Unreadable, None, message, error.remedy());
+                given()
+            }
+        }
+    }
+}
+
+/// Says that a build has bills of materials of its own.
+fn note_sboms(build: &Build, report: &mut Report) {
+    if build.spdx.is_empty() {
+        return;
+    }
+    let options: Vec<_> = build.spdx.iter().map(|path| format!("--sbom {}", path.display())).collect();
+    report.add(
+        Code::SbomNotAttached,
+        None,
+        format!("west spdx left {} documents, which are not attached", build.spdx.len()),
+        format!("attach them with {}", options.join(" ")),
+    );
+}
+
+/// The files that shall be attached.
+fn given_sboms(sources: &[SbomSource]) -> Result<Vec<Sbom>, SbomError> {
+    let files = sources.iter().filter_map(|source| match source {
+        SbomSource::File(path) => Some(path),
+        SbomSource::Generate => None,
+    });
+    files.map(|path| Sbom::read(path)).collect()
+}
+
+fn destination(args: &PackArgs, firmware: &Path) -> Result<Location, CliError> {
+    let destination = args.output.clone().unwrap_or_else(|| Location::beside(firmware));
     places::check_output(&destination)?;
     if let Location::Archive(image) | Location::Layout(image) = &destination
         && image.tag.is_some()
@@ -165,8 +235,8 @@ fn destination(args: &PackArgs) -> Result<Location, CliError> {
             "`{destination}` has a tag; give it with --tag and leave it out here"
         )));
     }
-    for (input, what) in [(Some(&args.firmware), "firmware"), (args.boot_image.as_ref(), "boot image")] {
-        if input.is_some_and(|input| destination.is_same_file(input)) {
+    for (input, what) in [(Some(firmware), "firmware"), (args.boot_image.as_deref(), "boot image")] {
+        if input.is_some_and(|input| input.is_file() && destination.is_same_file(input)) {
             return Err(CliError::Usage(format!(
                 "the output is the {what} itself: give another file with -o"
             )));

@@ -35,6 +35,10 @@ impl<T> Choice<T> {
         Choice { value, source: Source::Given, option }
     }
 
+    pub(super) fn found(value: T, because: impl Into<String>, option: &'static str) -> Self {
+        Choice { value, source: Source::Found(because.into()), option }
+    }
+
     pub(super) fn assumed(value: T, because: impl Into<String>, option: &'static str) -> Self {
         Choice { value, source: Source::Assumed(because.into()), option }
     }

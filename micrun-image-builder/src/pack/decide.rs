@@ -4,11 +4,12 @@ use micrun_image_spec::board::BoardProfile;
 use micrun_image_spec::digest::Sha256Digest;
 use micrun_image_spec::firmware::{Pedestal, Rtos};
 
-use super::{Choice, Request, Source};
+use super::{Choice, Request};
 use crate::check::{Code, Place, Report};
 use crate::detect::{self, Identity};
 use crate::elf::Elf;
 use crate::image::{Platform, Reference};
+use crate::zephyr::Said;
 
 /// What stands in the image, and why.
 #[derive(Debug)]
@@ -36,10 +37,7 @@ pub(super) fn decide(
     firmware_digest: Sha256Digest,
     report: &mut Report,
 ) -> Decisions {
-    let reference = match &request.tag {
-        Some(reference) => Choice::given(reference.clone(), "--tag"),
-        None => Choice::assumed(Reference::from_file_stem(request.file_stem), "the file's name", "--tag"),
-    };
+    let reference = decide_reference(request);
     let (board, profile) = decide_board(request, elf, identity.as_ref().map(|i| &i.rtos), report);
     if let Some(board) = profile {
         check_board(elf, board, report);
@@ -49,13 +47,22 @@ pub(super) fn decide(
     let rtos_version = identity.as_ref().and_then(|identity| identity.version.clone());
     let rtos = match identity {
         Some(identity) if request.rtos.is_some() => Choice::given(Some(identity.rtos), "--rtos"),
-        Some(identity) => {
-            let source = Source::Found(identity.evidence);
-            Choice { value: Some(identity.rtos), source, option: "--rtos" }
-        }
+        Some(identity) => Choice::found(Some(identity.rtos), identity.evidence, "--rtos"),
         None => Choice::unknown("not recognised", "--rtos"),
     };
     Decisions { reference, rtos, rtos_version, board, pedestal, platforms, firmware_digest }
+}
+
+fn decide_reference(request: &Request<'_>) -> Choice<Reference> {
+    const OPTION: &str = "--tag";
+    let application = request.build.and_then(|build| build.application.as_ref());
+    match (&request.tag, application) {
+        (Some(reference), _) => Choice::given(reference.clone(), OPTION),
+        (None, Some(Said { value, by })) => Choice::found(Reference::from_file_stem(value), *by, OPTION),
+        (None, None) => {
+            Choice::assumed(Reference::from_file_stem(request.file_stem), "the file's name", OPTION)
+        }
+    }
 }
 
 /// The platforms of the nodes. Any node can emulate any guest; real cores are those of one kind of node.
@@ -97,8 +104,26 @@ fn decide_board<'a>(
     if let Some(board) = request.board {
         return (Choice::given(Some(board.name.to_string()), OPTION), Some(board));
     }
+    let target = request.build.and_then(|build| build.board.as_ref());
+    let matched = target.and_then(|target| Some((target, target.value.find(request.boards)?)));
+    if let Some((target, found)) = matched.filter(|(_, found)| runs_on(found.board, request.pedestal)) {
+        let because = match found.exact {
+            true => target.by.to_owned(),
+            false => format!("{} says {}, and no board is nearer", target.by, target.value),
+        };
+        return (Choice::found(Some(found.board.name.to_string()), because, OPTION), Some(found.board));
+    }
     if request.pedestal.is_some_and(|pedestal| pedestal != Pedestal::Qemu) {
         return (Choice::unknown("the node itself", OPTION), None);
+    }
+    if let Some(target) = target {
+        report.add(
+            Code::NoBoard,
+            None,
+            format!("the firmware was built for {}, as {} says, and no profile has this name", target.value, target.by),
+            "name a board with --board, or describe this one in a file: micrun-image-builder boards show BOARD prints an example",
+        );
+        return (Choice::unknown("none is known", OPTION), None);
     }
     match detect::guess_board(elf, rtos, request.boards) {
         Some(guess) => {
@@ -115,6 +140,10 @@ fn decide_board<'a>(
             (Choice::unknown("none is known", OPTION), None)
         }
     }
+}
+
+fn runs_on(board: &BoardProfile, pedestal: Option<Pedestal>) -> bool {
+    pedestal.is_none_or(|pedestal| board.pedestals.contains(&pedestal))
 }
 
 /// Can that board run this firmware?

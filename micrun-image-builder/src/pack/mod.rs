@@ -24,7 +24,9 @@ use crate::check::{self, Code, Report};
 use crate::detect::{self, Identity};
 use crate::elf::Elf;
 use crate::image::{Compression, Contents, Epoch, Image, ImageError, LayerFile, Platform, Reference};
+use crate::sbom::{self, FileDigests, PackedFile, Sbom};
 use crate::source::{self, ReadAt};
+use crate::zephyr::Build;
 use boot_image::Boot;
 
 /// What the user asked for. Everything but the firmware has a default.
@@ -57,6 +59,10 @@ pub struct Request<'a> {
     pub epoch: Option<Epoch>,
     /// The boards to guess from.
     pub boards: &'a Boards,
+    /// What the build says that the firmware comes from.
+    pub build: Option<&'a Build>,
+    /// Whether a bill of materials is written.
+    pub generate_sbom: bool,
 }
 
 /// An image that is ready to be written.
@@ -65,6 +71,8 @@ pub struct Packed {
     pub decisions: Decisions,
     /// The image.
     pub image: Image,
+    /// The bill of materials, if one was asked for.
+    pub sbom: Option<Sbom>,
 }
 
 /// Packs a firmware. Everything worth saying goes into the report; if it has errors, there is no image.
@@ -101,8 +109,9 @@ pub fn pack(
     };
     let identity = match &request.rtos {
         Some(rtos) => Some(given(rtos.clone(), identity)),
-        None => identity,
+        None => identity.or_else(|| request.build.map(|_| built())),
     };
+    let identity = identity.map(|identity| with_version(identity, request.build));
     check::advise(&elf, identity.as_ref(), report);
     let decisions = decide::decide(request, &elf, identity, digest, report);
     let pedestal = decisions.pedestal.value;
@@ -128,6 +137,7 @@ pub fn pack(
     if let Some(boot) = &boot {
         files.push(LayerFile { path: BOOT_IMAGE_PATH, executable: false, data: boot.data() });
     }
+    let sbom = request.generate_sbom.then(|| bill_of_materials(&decisions, &files, request.epoch));
     let image = Image::build(&Contents {
         files: &files,
         annotations: &metadata.annotations,
@@ -135,7 +145,8 @@ pub fn pack(
         compression: request.compression,
         epoch: request.epoch,
     })?;
-    Ok(Some(Packed { decisions, image }))
+    let sbom = sbom.transpose().map_err(ImageError::write("the bill of materials"))?;
+    Ok(Some(Packed { decisions, image, sbom }))
 }
 
 /// What runs in the firmware, and the digest of the whole file: two passes that know nothing of each other.
@@ -162,6 +173,38 @@ fn recognise(elf: &Elf<'_>) -> io::Result<(Option<Identity>, Sha256Digest)> {
 fn given(rtos: Rtos, found: Option<Identity>) -> Identity {
     let version = found.filter(|identity| identity.rtos == rtos).and_then(|identity| identity.version);
     Identity { rtos, version, evidence: String::new() }
+}
+
+/// The RTOS of a build directory, where the file itself says nothing.
+fn built() -> Identity {
+    Identity { rtos: Rtos::Zephyr, version: None, evidence: "a Zephyr build directory".to_owned() }
+}
+
+/// With the version that the build says, where the file does not.
+fn with_version(identity: Identity, build: Option<&Build>) -> Identity {
+    let said = build.filter(|_| identity.rtos == Rtos::Zephyr).and_then(|build| build.version.as_ref());
+    let version = identity.version.or_else(|| said.map(|said| said.value.clone()));
+    Identity { version, ..identity }
+}
+
+fn bill_of_materials(
+    decisions: &Decisions,
+    files: &[LayerFile<'_>],
+    epoch: Option<Epoch>,
+) -> io::Result<Sbom> {
+    let mut packed = Vec::new();
+    for file in files {
+        let digests = FileDigests::read(source::reader(file.data, 0..file.data.size()))?;
+        packed.push(PackedFile { path: file.path.to_owned(), digests });
+    }
+    Ok(sbom::generate(&sbom::Facts {
+        reference: &decisions.reference.value,
+        firmware: FIRMWARE_PATH,
+        rtos: decisions.rtos.value.as_ref(),
+        rtos_version: decisions.rtos_version.as_deref(),
+        files: &packed,
+        epoch,
+    }))
 }
 
 /// What describes the image: inside it, and in its manifest.

@@ -29,7 +29,9 @@ pub struct Facts<'a> {
     pub rtos: Option<&'a Rtos>,
     /// Its version.
     pub rtos_version: Option<&'a str>,
-    /// The files in the image, the firmware first.
+    /// The firmware's path in the image.
+    pub firmware: &'a str,
+    /// The files in the image.
     pub files: &'a [PackedFile],
     /// When the document says that it was made; None for 1970.
     pub epoch: Option<Epoch>,
@@ -108,7 +110,8 @@ fn document(facts: &Facts<'_>) -> Document {
             primary_package_purpose: purpose(rtos),
             ..Package::new(RTOS, rtos.as_str())
         });
-        relationships.extend(files.first().map(|file| Relationship::new(&file.id, "GENERATED_FROM", RTOS)));
+        let firmware = facts.files.iter().zip(&files).find(|(file, _)| file.path == facts.firmware);
+        relationships.extend(firmware.map(|(_, file)| Relationship::new(&file.id, "GENERATED_FROM", RTOS)));
     }
     Document {
         spdx_version: "SPDX-2.3",

@@ -12,16 +12,12 @@ use crate::yaml::YamlError;
 pub enum ZephyrError {
     /// Nothing that Zephyr's build leaves is there.
     #[error(
-        "{} is no Zephyr build directory: one has zephyr/.config and zephyr/zephyr.elf, or domains.yaml; \
-         give what `west build` made, or the ELF file itself",
+        "{} is no regular file, and no Zephyr build directory: one has zephyr/.config and zephyr/zephyr.elf, or domains.yaml",
         .0.display()
     )]
     NotABuild(PathBuf),
     /// Configured, but without the firmware.
-    #[error(
-        "{} is configured but not built: there is no {}; run west build -d {}",
-        dir.display(), elf.display(), dir.display()
-    )]
+    #[error("{} is configured but not built: there is no {}", dir.display(), elf.display())]
     NotBuilt {
         /// The build directory.
         dir: PathBuf,
@@ -29,10 +25,7 @@ pub enum ZephyrError {
         elf: PathBuf,
     },
     /// A domain was asked for, and the build has none.
-    #[error(
-        "{} has no domains.yaml, so there is no domain `{}`: leave the domain out, or build with west build --sysbuild",
-        path.display(), excerpt(name)
-    )]
+    #[error("{} has no domains.yaml, so it has no domain `{}`", path.display(), excerpt(name))]
     NoDomains {
         /// The build directory.
         path: PathBuf,
@@ -40,7 +33,7 @@ pub enum ZephyrError {
         name: String,
     },
     /// The build has other domains.
-    #[error("{} has no domain `{}`; it has {}", path.display(), excerpt(name), list(known))]
+    #[error("{} has no domain `{}`, but {}", path.display(), excerpt(name), list(known))]
     UnknownDomain {
         /// The build directory.
         path: PathBuf,
@@ -50,10 +43,10 @@ pub enum ZephyrError {
         known: Vec<String>,
     },
     /// One of its files cannot be read.
-    #[error("cannot read the Zephyr build: {0}")]
+    #[error("{0}")]
     File(#[from] SmallFileError),
     /// One of its files is not what Zephyr writes.
-    #[error("{}{problem}; build again, or give the ELF file and --board", path.display())]
+    #[error("{}{problem}", path.display())]
     Yaml {
         /// The file.
         path: PathBuf,
@@ -63,6 +56,19 @@ pub enum ZephyrError {
 }
 
 impl ZephyrError {
+    /// What the user can do.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            ZephyrError::NotABuild(_) => "give the ELF file itself, or the directory that west build made",
+            ZephyrError::NotBuilt { .. } => "build it: west build -d DIRECTORY",
+            ZephyrError::NoDomains { .. } => "leave the domain out, or build with west build --sysbuild",
+            ZephyrError::UnknownDomain { .. } => "name one of its domains",
+            ZephyrError::File(_) | ZephyrError::Yaml { .. } => {
+                "build again, or give the ELF file itself and name its board with --board"
+            }
+        }
+    }
+
     /// For `map_err`: what is wrong in that file.
     pub(super) fn yaml(path: &Path) -> impl FnOnce(YamlError) -> ZephyrError {
         let path = path.to_owned();

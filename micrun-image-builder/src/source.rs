@@ -4,7 +4,7 @@
 //! headers and tables are read where they lie, up to fixed sizes, and the rest passes through in pieces.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
@@ -126,22 +126,44 @@ pub fn clamp(source: &dyn ReadAt, offset: u64, len: u64) -> Range<u64> {
 
 /// Reads a range from its start to its end.
 pub fn reader(source: &dyn ReadAt, range: Range<u64>) -> Reader<'_> {
-    Reader { source, range }
+    Reader { source, at: range.start, range }
 }
 
-/// Reads a range of a source in order.
+/// Reads a range of a source. Positions count from the range's start.
 pub struct Reader<'a> {
     source: &'a dyn ReadAt,
     range: Range<u64>,
+    /// The offset in the source; behind the range's end after a seek to there.
+    at: u64,
 }
 
 impl Read for Reader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let rest = usize::try_from(self.range.end.saturating_sub(self.range.start)).unwrap_or(usize::MAX);
+        let rest = usize::try_from(self.range.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let wanted = buffer.len().min(rest);
-        let n = self.source.read_at(self.range.start, &mut buffer[..wanted])?;
-        self.range.start += n as u64;
+        let n = self.source.read_at(self.at, &mut buffer[..wanted])?;
+        self.at += n as u64;
         Ok(n)
+    }
+}
+
+impl Seek for Reader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(position) => self.range.start.checked_add(position),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.range.end.checked_add_signed(by),
+        };
+        match at.filter(|at| *at >= self.range.start) {
+            Some(at) => {
+                self.at = at;
+                Ok(at - self.range.start)
+            }
+            None => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a position before the start, or beyond 2^64",
+            )),
+        }
     }
 }
 

@@ -1,9 +1,8 @@
 //! An OCI layout as one tar file: what skopeo calls `oci-archive:` and what `ctr image import` reads.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use micrun_image_spec::digest::{HashingReader, Sha256Digest};
 use oci_spec::image::Descriptor;
@@ -12,57 +11,65 @@ use super::layout::{BLOBS, INDEX_FILE, ImageName, LayoutIndex, OCI_LAYOUT, OCI_L
 use super::place::NewFile;
 use super::{Data, MAX_DOCUMENT, Sink, Source, StoreError, digest_of, read_document};
 use crate::image::Epoch;
-use crate::source::{self, RegularFile};
+use crate::source::{self, ReadAt, RegularFile};
 
 /// Files in an archive that are remembered; an image has some dozens.
 const MAX_ENTRIES: usize = 100_000;
 
 /// Reads images out of an OCI archive, without unpacking it.
 pub struct ArchiveSource {
-    file: RegularFile,
-    path: PathBuf,
+    file: Box<dyn ReadAt>,
+    /// What the archive is called in errors.
+    what: String,
     /// Where the files lie: names and ranges.
     entries: BTreeMap<String, (u64, u64)>,
     tag: Option<String>,
 }
 
 impl ArchiveSource {
-    /// Looks through the archive once for where its files lie.
+    /// Opens an archive file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no OCI archive.
+    pub fn open(path: &Path, tag: Option<String>) -> Result<Self, StoreError> {
+        let file = RegularFile::open(path).map_err(StoreError::read(path.display().to_string()))?;
+        Self::read(Box::new(file), path.display().to_string(), tag)
+    }
+
+    /// Looks through the archive once for where its files lie. `name` is what errors call it.
     ///
     /// # Errors
     /// If it is no OCI archive.
-    pub fn open(path: &Path, tag: Option<String>) -> Result<Self, StoreError> {
-        let what = || path.display().to_string();
-        let file = RegularFile::open(path).map_err(StoreError::read(what()))?;
-        let entries = entries(path)
-            .map_err(|error| StoreError::Malformed { what: what(), problem: explain(&file, &error) })?;
-        let source = ArchiveSource { file, path: path.to_owned(), entries, tag };
-        if !source.entries.contains_key(INDEX_FILE) {
-            let problem = if source.entries.contains_key("manifest.json") {
-                "it is a docker-archive; convert it with: skopeo copy docker-archive:FILE oci-archive:NEW"
-            } else {
-                "the archive has no index.json"
-            };
-            return Err(StoreError::Malformed { what: what(), problem: problem.to_owned() });
+    pub fn read(file: Box<dyn ReadAt>, name: String, tag: Option<String>) -> Result<Self, StoreError> {
+        let entries = match entries(file.as_ref()) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let problem = explain(file.as_ref(), &error);
+                return Err(StoreError::Malformed { what: name, problem });
+            }
+        };
+        if entries.contains_key(INDEX_FILE) {
+            return Ok(ArchiveSource { file, what: format!("the archive {name}"), entries, tag });
         }
-        Ok(source)
-    }
-
-    fn what(&self) -> String {
-        format!("the archive {}", self.path.display())
+        let problem = if entries.contains_key("manifest.json") {
+            "it is a docker-archive; convert it with: skopeo copy docker-archive:FILE oci-archive:NEW"
+        } else {
+            "the archive has no index.json"
+        };
+        Err(StoreError::Malformed { what: name, problem: problem.to_owned() })
     }
 
     fn index(&self) -> Result<LayoutIndex, StoreError> {
         let (at, size) = self.entries.get(INDEX_FILE).copied().unwrap_or_default();
-        let bytes = source::bytes(&self.file, at, size.min(MAX_DOCUMENT));
-        LayoutIndex::parse(&bytes.map_err(StoreError::read(self.what()))?, &self.what())
+        let bytes = source::bytes(self.file.as_ref(), at, size.min(MAX_DOCUMENT));
+        LayoutIndex::parse(&bytes.map_err(StoreError::read(self.what.clone()))?, &self.what)
     }
 }
 
 /// The regular files of an archive and where they lie. Extended headers are taken as they come: the names that matter
 /// here are short.
-fn entries(path: &Path) -> io::Result<BTreeMap<String, (u64, u64)>> {
-    let mut archive = tar::Archive::new(File::open(path)?);
+fn entries(file: &dyn ReadAt) -> io::Result<BTreeMap<String, (u64, u64)>> {
+    let mut archive = tar::Archive::new(source::reader(file, 0..file.size()));
     let mut entries = BTreeMap::new();
     for entry in archive.entries_with_seek()?.raw(true) {
         let entry = entry?;
@@ -79,7 +86,7 @@ fn entries(path: &Path) -> io::Result<BTreeMap<String, (u64, u64)>> {
 }
 
 /// What the file is instead of a tar.
-fn explain(file: &RegularFile, error: &io::Error) -> String {
+fn explain(file: &dyn ReadAt, error: &io::Error) -> String {
     match source::bytes(file, 0, 4).unwrap_or_default().as_slice() {
         [0x1f, 0x8b, ..] => "it is compressed with gzip: unpack it first (gunzip)".to_owned(),
         [0x28, 0xb5, 0x2f, 0xfd] => "it is compressed with zstd: unpack it first (zstd -d)".to_owned(),
@@ -90,19 +97,19 @@ fn explain(file: &RegularFile, error: &io::Error) -> String {
 
 impl Source for ArchiveSource {
     fn resolve(&self) -> Result<Descriptor, StoreError> {
-        self.index()?.choose(self.tag.as_deref(), &self.what())
+        self.index()?.choose(self.tag.as_deref(), &self.what)
     }
 
     fn open(&self, descriptor: &Descriptor, offset: u64) -> Result<Box<dyn Read + Send + '_>, StoreError> {
         let digest = digest_of(descriptor)?;
         match self.entries.get(&format!("{BLOBS}/{}", digest.hex())) {
             Some(&(at, size)) => {
-                let range = source::clamp(&self.file, at, size);
+                let range = source::clamp(self.file.as_ref(), at, size);
                 let start = range.start.saturating_add(offset).min(range.end);
-                Ok(Box::new(source::reader(&self.file, start..range.end)))
+                Ok(Box::new(source::reader(self.file.as_ref(), start..range.end)))
             }
             None => Err(StoreError::Malformed {
-                what: self.what(),
+                what: self.what.clone(),
                 problem: format!("it lacks the blob {digest}"),
             }),
         }

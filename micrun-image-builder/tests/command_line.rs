@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Output;
 
 use serde_json::Value;
-use support::{RISCV, TestElf, builder, stderr, stdout};
+use support::{RISCV, TestElf, builder, resource_table, rpmsg_device, stderr, stdout};
 
 /// A folder with a good firmware in it.
 fn workplace() -> tempfile::TempDir {
@@ -446,7 +446,9 @@ fn a_firmware_with_little_memory_gets_a_warning() {
 #[test]
 fn other_pedestals_take_the_node_for_the_board() {
     let dir = workplace();
-    let output = run(dir.path(), &["pack", "zephyr.elf", "--pedestal", "baremetal", "--format", "json"]);
+    let guest = TestElf::new().with_resource_table(&resource_table(&[rpmsg_device()]));
+    guest.write_to(&dir.path().join("guest.elf"));
+    let output = run(dir.path(), &["pack", "guest.elf", "--pedestal", "baremetal", "--format", "json"]);
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(result["image"]["board"]["value"], Value::Null);
     assert_eq!(result["image"]["platform"]["value"], "linux/arm64");

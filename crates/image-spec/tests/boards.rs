@@ -69,6 +69,18 @@ fn a_directory_adds_boards_and_replaces_builtin_ones() {
 }
 
 #[test]
+fn a_board_may_say_which_memory_is_shared_with_the_node() {
+    let board = BoardProfile::parse("mine", MINE).unwrap();
+    assert_eq!(board.memory.reserved().count(), 0);
+    let shared =
+        MINE.replace("qemu:", "  - { name: shared, base: 0x70000000, size: 1M, kind: reserved }\nqemu:");
+    let board = BoardProfile::parse("mine", &shared).unwrap();
+    let reserved: Vec<_> = board.memory.reserved().map(|region| region.name.as_str()).collect();
+    assert_eq!(reserved, ["shared"]);
+    assert_eq!(BoardProfile::parse("again", &board.to_yaml()).unwrap(), board);
+}
+
+#[test]
 fn an_error_names_the_file_and_the_line() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("typo.yaml");

@@ -2,7 +2,7 @@
 //!
 //! A code never changes its meaning and is never used again. The hundreds group them: 1 the file, 2 what kind of
 //! program it is, 3 where its segments lie, 4 what was recognised in it, 5 resource tables, 6 boot images,
-//! 7 what the user asked for. (5 has no codes yet.)
+//! 7 what the user asked for.
 
 use std::fmt;
 use std::str::FromStr;
@@ -133,6 +133,41 @@ codes! {
         "It is never loaded, but every node downloads it.";
     NoBoard = "MIC404" Warning always: "no known board fits",
         "The image then names no board, and a node can run it on the qemu pedestal only if the container names one.";
+
+    ResourceTableMissing = "MIC501" Error allowed: "the pedestal needs a resource table",
+        "micad sets up the guest's shared memory and its console from the section .resource_table, and does not start a firmware without one. It finds the table by the section's name: in a file without section headers there is none.";
+    XenWithoutResourceTable = "MIC502" Warning always: "under micad, Xen needs a resource table",
+        "micad leaves a paused domain behind where the table is missing. On a node that drives Xen without micad the firmware runs, with the domain's own console.";
+    NoResourceTable = "MIC503" Note always: "there is no resource table",
+        "The kernel's remoteproc framework starts such a firmware, but gives it no RPMsg channel and shows no trace buffer, so there is no console.";
+    ResourceTableNotLoaded = "MIC504" Warning always: "the resource table is not loaded",
+        "The section .resource_table is in no segment, so the firmware does not find what the host writes into the table, unless the host puts the whole table into memory.";
+    BadResourceTable = "MIC505" Error allowed: "the resource table cannot be read",
+        "Its header is cut off, its version is not 1, or it is too short for the number of its entries. Every loader refuses it.";
+    ResourceReservedNotZero = "MIC506" Error allowed: "a reserved field of the resource table is not zero",
+        "Linux and OpenAMP refuse it. micad keeps the guest's state there while it runs, so this may be a table that was copied out of memory.";
+    ResourceOutside = "MIC507" Error allowed: "a resource is cut off or outside the table",
+        "An offset points into the table's header or behind its end, or the entry there is longer than what is left of the table.";
+    ResourceOverlap = "MIC508" Error allowed: "two resources overlap",
+        "An entry begins inside another. The host writes addresses into the table, and would overwrite one with the other.";
+    UnknownResource = "MIC509" Error allowed: "a resource has an unknown type",
+        "Known are 0 carveout, 1 devmem, 2 trace, 3 vdev, OpenAMP's 4 and 5, and everything from 128 on, which belongs to vendors.";
+    WrongVringCount = "MIC510" Error allowed: "a virtio device has a wrong number of vrings",
+        "RPMsg needs exactly two, and Linux takes no more than two for any device.";
+    BadVring = "MIC511" Error allowed: "a vring has a wrong size or alignment",
+        "Both have to be powers of two: the virtio specification requires it of the number of buffers, and Linux computes addresses with the alignment as a mask.";
+    EmptyCarveout = "MIC512" Warning always: "a carveout has no length",
+        "Linux takes it only where the processor's driver set memory aside under the carveout's name.";
+    NoRpmsgDevice = "MIC513" Error allowed: "there is no RPMsg device for micad",
+        "micad sets up the first virtio device of the table when it starts a guest, and reports a failure without one, although the guest then runs.";
+    VringOffsetsMissing = "MIC514" Warning always: "the vrings cannot be found on Xen",
+        "A Xen guest sees shared memory at another address than the host. micad then tells the vrings' places in an entry of type 130, and fails without one if it chooses them.";
+    ResourceTableTooLarge = "MIC515" Warning always: "the resource table is larger than a page",
+        "micad gives the table one page of the shared memory, except on baremetal, and refuses a larger one.";
+    OutsideReservedMemory = "MIC516" Warning always: "shared memory lies outside what the board reserves",
+        "The board's profile has regions of kind reserved, and a carveout or vring with a fixed address is in none of them: the node may use that memory for something else.";
+    SharedMemoryOnProgram = "MIC517" Warning always: "shared memory lies on the program",
+        "A carveout or vring with a fixed address shares addresses with what is loaded, so the host may overwrite it. A carveout that holds whole segments is fine: some processors get their program memory like this.";
 
     NoFlatImage = "MIC602" Error always: "no boot image can be made of the segments",
         "A boot image holds everything from the lowest to the highest load address, gaps included. Gaps that take more than 16 MiB and the size of the contents themselves are not filled: usually a segment is meant for another memory, such as flash.";

@@ -9,10 +9,13 @@ mod file;
 mod finding;
 mod kind;
 mod layout;
+mod resource_table;
+mod shared_memory;
 
 pub use advice::{advise, debug_info_size};
 pub use code::{Code, RETIRED, Severity, UnknownCode};
 pub use finding::{Finding, Place, Report};
+pub use resource_table::resource_table;
 
 use std::io;
 

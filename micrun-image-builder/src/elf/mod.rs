@@ -15,6 +15,7 @@ use micrun_image_spec::firmware::Arch;
 mod arm_attributes;
 mod error;
 mod linkage;
+pub mod resource_table;
 mod sections;
 mod segment;
 mod symbols;

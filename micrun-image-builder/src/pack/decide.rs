@@ -5,7 +5,7 @@ use micrun_image_spec::digest::Sha256Digest;
 use micrun_image_spec::firmware::{Pedestal, Rtos};
 
 use super::{Choice, Request};
-use crate::check::{Code, Place, Report};
+use crate::check::{self, Code, Place, Report};
 use crate::detect::{self, Identity};
 use crate::elf::Elf;
 use crate::image::{Platform, Reference};
@@ -43,6 +43,7 @@ pub(super) fn decide(
         check_board(elf, board, report);
     }
     let pedestal = decide_pedestal(request, profile, report);
+    check::resource_table(elf, Some(pedestal.value), profile, report);
     let platforms = decide_platforms(request, elf, pedestal.value, report);
     let rtos_version = identity.as_ref().and_then(|identity| identity.version.clone());
     let rtos = match identity {

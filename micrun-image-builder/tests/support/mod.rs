@@ -33,6 +33,8 @@ pub struct Section {
     pub flags: u64,
     pub data: Vec<u8>,
     pub link: u32,
+    /// Its bytes are those of this segment, and `data` is left out.
+    pub segment: Option<usize>,
 }
 
 /// A little ELF file. What `new` makes is a good firmware; tests spoil it.
@@ -63,7 +65,7 @@ impl Segment {
 
 impl Section {
     pub fn named(name: &'static str) -> Self {
-        Section { name, kind: 1, flags: 2, data: vec![0; 4], link: 0 }
+        Section { name, kind: 1, flags: 2, data: vec![0; 4], link: 0, segment: None }
     }
 }
 
@@ -126,9 +128,23 @@ impl TestElf {
         }
         // The null section comes first, so the string table's index is one more than its place here.
         let link = self.sections.len() as u32 + 1;
-        self.sections.push(Section { name: ".strtab", kind: 3, flags: 0, data: strings, link: 0 });
-        self.sections.push(Section { name: ".symtab", kind: 2, flags: 0, data: symbols.bytes, link });
+        self.sections.push(Section { kind: 3, flags: 0, data: strings, ..Section::named(".strtab") });
+        self.sections.push(Section {
+            kind: 2,
+            flags: 0,
+            data: symbols.bytes,
+            link,
+            ..Section::named(".symtab")
+        });
         self
+    }
+
+    /// Adds a resource table, loaded behind everything else.
+    pub fn with_resource_table(mut self, table: &[u8]) -> Self {
+        let segment = Segment { flags: 6, ..Segment::load(self.entry + 0x10_0000, table) };
+        self.segments.push(segment);
+        let segment = Some(self.segments.len() - 1);
+        self.with_section(Section { segment, ..Section::named(".resource_table") })
     }
 
     pub fn without_sections(mut self) -> Self {
@@ -203,19 +219,28 @@ impl TestElf {
         out.word(4, wide);
     }
 
+    fn segment_offset(&self, index: usize) -> usize {
+        let (header_size, segment_size) = if self.is_64_bit { (64, 56) } else { (52, 32) };
+        let before: usize = self.segments[..index].iter().map(|segment| segment.data.len()).sum();
+        header_size + segment_size * self.segments.len() + before
+    }
+
     /// Puts section contents and headers behind the segments' data; gives the headers' offset.
     fn write_sections(&self, data: &mut Vec<u8>, data_at: usize) -> usize {
         let start = data_at - data.len();
         let mut names = vec![0];
         let mut headers =
             Writer { bytes: vec![0; if self.is_64_bit { 64 } else { 40 }], big_endian: self.big_endian };
-        let names_section = Section { name: ".shstrtab", kind: 3, flags: 0, data: Vec::new(), link: 0 };
+        let names_section = Section { kind: 3, flags: 0, ..Section::named(".shstrtab") };
         for section in self.sections.iter().chain([&names_section]) {
             let name = names.len() as u32;
             names.extend_from_slice(section.name.as_bytes());
             names.push(0);
-            let contents = if section.name == ".shstrtab" { &names } else { &section.data };
-            let offset = (start + data.len()) as u64;
+            let (contents, offset) = match section.segment {
+                Some(index) => (&self.segments[index].data, self.segment_offset(index) as u64),
+                None if section.name == ".shstrtab" => (&names, (start + data.len()) as u64),
+                None => (&section.data, (start + data.len()) as u64),
+            };
             let wide = self.is_64_bit;
             headers.u32(name);
             headers.u32(section.kind);
@@ -226,7 +251,9 @@ impl TestElf {
             headers.u32(0);
             headers.word(4, wide);
             headers.word(0, wide);
-            data.extend_from_slice(contents);
+            if section.segment.is_none() {
+                data.extend_from_slice(contents);
+            }
         }
         let at = start + data.len();
         data.extend_from_slice(&headers.bytes);
@@ -270,6 +297,24 @@ impl Writer {
 pub fn cortex_m_attributes() -> Section {
     let data = b"A\x11\0\0\0aeabi\0\x01\x09\0\0\0\x06\x0a\x07M".to_vec();
     Section { kind: 0x7000_0003, flags: 0, data, ..Section::named(".ARM.attributes") }
+}
+
+/// A resource table of these entries, each a list of words.
+pub fn resource_table(entries: &[Vec<u32>]) -> Vec<u8> {
+    let mut offset = 16 + 4 * entries.len() as u32;
+    let mut words = vec![1, entries.len() as u32, 0, 0];
+    for entry in entries {
+        words.push(offset);
+        offset += 4 * entry.len() as u32;
+    }
+    words.extend(entries.iter().flatten());
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// An RPMsg device with two vrings whose addresses the host chooses: what UniProton and Zephyr have.
+pub fn rpmsg_device() -> Vec<u32> {
+    const ANY: u32 = u32::MAX;
+    vec![3, 7, 2, 1, 0, 0, 2 << 8, ANY, 4, 8, 0, 0, ANY, 4, 8, 1, 0]
 }
 
 /// A note as it stands in a PT_NOTE segment.

@@ -13,6 +13,8 @@ pub enum RegionKind {
     Ram,
     /// Firmware can be loaded here and run here.
     Flash,
+    /// RAM that the node keeps free for what it shares with the firmware: carveouts and vrings.
+    Reserved,
 }
 
 /// A stretch of physical addresses. Not empty, and its end is within 64 bits.
@@ -86,6 +88,11 @@ impl MemoryMap {
     /// The regions in order of address.
     pub fn regions(&self) -> &[Region] {
         &self.0
+    }
+
+    /// The memory kept free for what node and firmware share; none where the board does not say.
+    pub fn reserved(&self) -> impl Iterator<Item = &Region> {
+        self.0.iter().filter(|region| region.kind == RegionKind::Reserved)
     }
 
     /// The region that holds all of `[start, start + size)`.

@@ -1,0 +1,117 @@
+//! Where a resource table puts what host and guest share, against the board's memory and the program itself.
+//!
+//! Only fixed addresses can be judged. They are the guest's, and so are a segment's load addresses: loaders take both
+//! for the same.
+
+use std::io;
+
+use micrun_image_spec::board::BoardProfile;
+
+use super::{Code, Place, Report};
+use crate::elf::resource_table::{Resource, ResourceTable};
+use crate::elf::{Elf, Segment};
+
+/// Areas that are looked at; a real table has less than ten.
+const MAX_AREAS: usize = 64;
+/// Bytes that are looked at to see whether the program has anything there.
+const MAX_LOOKED_AT: u64 = 64 << 10;
+
+/// A carveout or vring with a fixed address.
+struct Area {
+    what: String,
+    entry_at: u32,
+    start: u64,
+    len: u64,
+    is_carveout: bool,
+}
+
+pub(super) fn check(
+    elf: &Elf<'_>,
+    section_at: u64,
+    table: &ResourceTable,
+    board: Option<&BoardProfile>,
+    report: &mut Report,
+) -> io::Result<()> {
+    for area in areas(table) {
+        let place = Some(Place::Offset(section_at.saturating_add(area.entry_at.into())));
+        let Area { what, start, len, .. } = &area;
+        if let Some(board) = board.filter(|board| is_outside(&area, board)) {
+            report.add(
+                Code::OutsideReservedMemory,
+                place.clone(),
+                format!("{what}, {len} bytes at {start:#x}, is outside what board {board} reserves"),
+                "place it in a region of kind reserved: micrun-image-builder boards show BOARD",
+            );
+        }
+        if let Some(segment) = first_overwritten(elf, &area)? {
+            report.add(
+                Code::SharedMemoryOnProgram,
+                place,
+                format!("{what}, {len} bytes at {start:#x}, lies on segment {}", segment.index),
+                "move one of them in the linker script, or leave the address to the host (0xffffffff)",
+            );
+        }
+    }
+    Ok(())
+}
+
+fn areas(table: &ResourceTable) -> Vec<Area> {
+    let mut areas = Vec::new();
+    for entry in &table.entries {
+        let (index, entry_at) = (entry.index, entry.offset);
+        match &entry.resource {
+            Resource::Carveout(carveout) => areas.extend(carveout.da.map(|da| Area {
+                what: format!("carveout {:?}", carveout.name),
+                entry_at,
+                start: da.into(),
+                len: carveout.len.into(),
+                is_carveout: true,
+            })),
+            Resource::Vdev(vdev) => {
+                let vrings = vdev.vrings.iter().enumerate();
+                areas.extend(vrings.filter_map(|(number, vring)| {
+                    Some(Area {
+                        what: format!("vring {number} of entry {index}"),
+                        entry_at,
+                        start: vring.da?.into(),
+                        len: vring.size(),
+                        is_carveout: false,
+                    })
+                }));
+            }
+            _ => {}
+        }
+        if areas.len() >= MAX_AREAS {
+            break;
+        }
+    }
+    areas.retain(|area| area.len > 0);
+    areas.truncate(MAX_AREAS);
+    areas
+}
+
+/// True if the board says what it reserves, and the area is not in it.
+fn is_outside(area: &Area, board: &BoardProfile) -> bool {
+    let mut reserved = board.memory.reserved().peekable();
+    reserved.peek().is_some() && !reserved.any(|region| region.contains(area.start, area.len))
+}
+
+/// The first segment that the host would overwrite. A carveout may hold whole segments, and buffers may be part of
+/// the program as long as nothing stands there.
+fn first_overwritten<'e>(elf: &'e Elf<'_>, area: &Area) -> io::Result<Option<&'e Segment>> {
+    let end = area.start.saturating_add(area.len);
+    for segment in elf.loads() {
+        let segment_end = segment.paddr.saturating_add(segment.filesz);
+        let (from, to) = (area.start.max(segment.paddr), end.min(segment_end));
+        let is_whole = from == segment.paddr && to == segment_end;
+        if from < to && !(area.is_carveout && is_whole) && !is_blank(elf, from, to - from)? {
+            return Ok(Some(segment));
+        }
+    }
+    Ok(None)
+}
+
+fn is_blank(elf: &Elf<'_>, paddr: u64, len: u64) -> io::Result<bool> {
+    let bytes = elf.bytes_at_paddr(paddr, len.min(MAX_LOOKED_AT))?;
+    Ok(bytes.iter().all(|&byte| byte == 0))
+}

@@ -31,7 +31,7 @@ const fn file(package: &'static [&'static str], path: &'static str) -> Need {
     Need { packages: package, proof: Proof::File(path) }
 }
 
-/// Fetches and checks a containerd of another Debian release.
+/// Fetches, checks and unpacks packages of other Debian releases.
 pub static RELEASES: [Need; 2] =
     [program(&["dpkg"], "dpkg-deb"), file(&["debian-archive-keyring"], crate::apt::KEYRING)];
 

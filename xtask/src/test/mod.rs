@@ -59,8 +59,15 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 
 fn unit(workspace: &Workspace) -> Result<()> {
     // The builder's tests pack real firmware, and read the images back with other tools.
-    let needs: [&[packages::Need]; 5] =
-        [&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::READERS, &packages::WHEELS];
+    // RELEASES fetches the registry and the other Debian releases' programs.
+    let needs: [&[packages::Need]; 6] = [
+        &packages::DEMO,
+        &packages::GUESTS,
+        &packages::IMAGES,
+        &packages::READERS,
+        &packages::WHEELS,
+        &packages::RELEASES,
+    ];
     packages::ensure("the unit tests", &needs)?;
     let mut tests = cargo(workspace);
     tests.args(["test", "--workspace", "--no-fail-fast"]);

@@ -14,7 +14,7 @@ use micrun_image_builder::elf::{self, Elf};
 use micrun_image_builder::source::{self, ReadAt};
 use micrun_image_spec::firmware::Pedestal;
 use proptest::prelude::*;
-use support::{ARM, RISCV, Segment, TestElf, builder, debian_firmware, stderr, tool};
+use support::{ARM, RISCV, Segment, TestElf, builder, debian_firmware, stderr, stdout, tool};
 
 fn all(image: &dyn ReadAt) -> Vec<u8> {
     source::bytes(image, 0, image.size()).unwrap()
@@ -252,6 +252,8 @@ fn the_image_carries_the_boot_image() {
     };
     let output = pack(&["--pedestal", "xen"]);
     assert!(output.status.success(), "{}", stderr(&output));
+    let said = stdout(&output);
+    assert!(said.contains("4352 bytes at 0x4047f000"), "{said}");
     let blobs = || fs::read_dir(out.join("blobs/sha256")).unwrap().map(|blob| blob.unwrap().path());
     let layer = blobs().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
     let list = tool("tar", Command::new("tar").arg("-tf").arg(&layer));

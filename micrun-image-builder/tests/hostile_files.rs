@@ -7,9 +7,12 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use micrun_image_builder::boot;
 use micrun_image_builder::check::{Report, advise, examine};
 use micrun_image_builder::detect::{guess_board, identify};
+use micrun_image_builder::source::ReadAt;
 use micrun_image_spec::board::Boards;
+use micrun_image_spec::firmware::Pedestal;
 use proptest::prelude::*;
 use support::{ARM, Section, Segment, TestElf, cortex_m_attributes, errors, note};
 
@@ -20,6 +23,13 @@ fn look_at(bytes: &[u8]) {
         let identity = identify(&elf).unwrap();
         advise(&elf, identity.as_ref(), &mut report);
         let _ = guess_board(&elf, identity.as_ref().map(|i| &i.rtos), &Boards::builtin());
+        for pedestal in [Pedestal::Xen, Pedestal::Hetero] {
+            if let Some(image) = boot::make(&elf, pedestal, &mut report).unwrap() {
+                let size = image.size();
+                assert!(size <= 2 * bytes.len() as u64 + (16 << 20) + 4096, "{size} bytes");
+                image.read_at(size / 2, &mut [0; 64]).unwrap();
+            }
+        }
     }
     for finding in report.iter() {
         assert!(finding.message.len() < 1000 && !finding.remedy.is_empty(), "{finding:?}");

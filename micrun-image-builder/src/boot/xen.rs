@@ -10,7 +10,7 @@
 //! * The domain's memory begins at 0x40000000; its first bank has 3 GiB (`xen/include/public/arch-arm.h`,
 //!   `GUEST_RAM0_BASE`).
 //! * A `text_offset` that is no multiple of 4096 ends in "segment boundary isn't page aligned" (`xg_dom_core.c`,
-//!   `xc_dom_alloc_pad`).
+//!   `xc_dom_alloc_pad`), of which `xl` shows "xc_dom_build_image failed".
 //! * The device tree comes 128 MiB behind the start of memory, or to its end if there is less, and its address is in x0
 //!   (`xg_dom_arm.c`, `meminit`). Nothing keeps it out of .bss: firmware that reads it has to do so first.
 //!

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::render::printable;
 use crate::check::Report;
-use crate::pack::{Choice, Packed};
+use crate::pack::{BootFacts, Choice, Packed};
 use crate::store::Location;
 
 /// The result of `pack`, in the form in which programs get it.
@@ -33,6 +33,8 @@ struct ImageSummary {
     board: Choice<Option<String>>,
     pedestal: Choice<String>,
     platform: Choice<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot_image: Option<Choice<BootFacts>>,
     next: String,
 }
 
@@ -61,6 +63,7 @@ impl<'a> Summary<'a> {
             rtos_version: decisions.rtos_version.clone(),
             board: decisions.board.clone(),
             pedestal: decisions.pedestal.map(ToString::to_string),
+            boot_image: packed.boot_image.clone(),
             platform: decisions
                 .platforms
                 .map(|platforms| platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
@@ -90,6 +93,11 @@ impl<'a> Summary<'a> {
         text += &line("board", &board, &image.board);
         text += &line("pedestal", &image.pedestal.value, &image.pedestal);
         text += &line("platform", &image.platform.value, &image.platform);
+        if let Some(boot) = &image.boot_image {
+            let BootFacts { size, load_address } = boot.value;
+            let at = load_address.map_or(String::new(), |address| format!(" at {address:#x}"));
+            text += &line("boot", &format!("{size} bytes{at}"), boot);
+        }
         text += &format!("run it:\n  {}\n", printable(&image.next));
         print(destination, text.as_bytes())
     }

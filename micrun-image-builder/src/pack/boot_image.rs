@@ -4,11 +4,22 @@ use std::io;
 
 use micrun_image_spec::firmware::Pedestal;
 
-use super::Request;
+use serde::Serialize;
+
+use super::{Choice, Request};
 use crate::boot::{self, BootImage, xen};
 use crate::check::Report;
 use crate::elf::Elf;
 use crate::source::ReadAt;
+
+/// What the user is told about the boot image in an image.
+#[derive(Debug, Clone, Serialize)]
+pub struct BootFacts {
+    /// Its size in bytes.
+    pub size: u64,
+    /// The guest's physical address of its first byte; None for the user's own image.
+    pub load_address: Option<u64>,
+}
 
 /// A boot image.
 pub(super) enum Boot<'a> {
@@ -39,6 +50,22 @@ impl<'a> Boot<'a> {
         match self {
             Boot::Given(given) => *given,
             Boot::Made(made) => made,
+        }
+    }
+
+    pub(super) fn facts(&self) -> Choice<BootFacts> {
+        const OPTION: &str = "--boot-image";
+        let size = self.data().size();
+        match self {
+            Boot::Given(_) => Choice::given(BootFacts { size, load_address: None }, OPTION),
+            Boot::Made(made) => {
+                let how = if made.has_new_header() {
+                    "the ELF flattened, behind a new arm64 Image header"
+                } else {
+                    "the ELF flattened"
+                };
+                Choice::assumed(BootFacts { size, load_address: Some(made.load_address()) }, how, OPTION)
+            }
         }
     }
 }

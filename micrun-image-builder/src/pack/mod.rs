@@ -15,6 +15,7 @@ mod decide;
 mod metadata;
 mod user;
 
+pub use boot_image::BootFacts;
 pub use choice::{Choice, Source};
 pub use decide::Decisions;
 pub use user::{AnnotationError, UserAnnotation, UserKey, UserKeyError, UserValue, duplicate_key};
@@ -69,6 +70,8 @@ pub struct Request<'a> {
 pub struct Packed {
     /// What stands in it.
     pub decisions: Decisions,
+    /// The boot image in it, on pedestals that boot one.
+    pub boot_image: Option<Choice<BootFacts>>,
     /// The image.
     pub image: Image,
     /// The bill of materials, if one was asked for.
@@ -146,7 +149,7 @@ pub fn pack(
         epoch: request.epoch,
     })?;
     let sbom = sbom.transpose().map_err(ImageError::write("the bill of materials"))?;
-    Ok(Some(Packed { decisions, image, sbom }))
+    Ok(Some(Packed { decisions, boot_image: boot.map(|boot| boot.facts()), image, sbom }))
 }
 
 /// What runs in the firmware, and the digest of the whole file: two passes that know nothing of each other.

@@ -11,6 +11,7 @@
 //! | [`zephyr`] | reads a Zephyr build directory in place of an ELF file |
 //! | [`sbom`] | bills of materials, given or written |
 //! | [`source`] | bytes that can be read anywhere |
+//! | [`registry`] | a client of registries, resumable both ways |
 //! | [`store`] | the places where images live, behind one pair of traits |
 //! | [`sign`] | signs images with a key, and verifies that, as cosign does |
 //! | [`cli`] | the command line over all that |
@@ -26,6 +27,7 @@ pub mod detect;
 pub mod elf;
 pub mod image;
 pub mod pack;
+pub mod registry;
 pub mod sbom;
 pub mod sign;
 pub mod small_file;

@@ -9,7 +9,6 @@ mod file;
 mod finding;
 mod kind;
 mod layout;
-mod quote;
 mod resource_table;
 mod shared_memory;
 

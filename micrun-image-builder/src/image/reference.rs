@@ -21,8 +21,25 @@ pub struct BadReference {
     problem: &'static str,
 }
 
+impl BadReference {
+    /// For names that hold this one.
+    pub(crate) fn new(text: &str, problem: &'static str) -> Self {
+        BadReference { text: excerpt(text), problem }
+    }
+}
+
 impl Reference {
     const MAX_NAME: usize = 255;
+
+    /// The registry: `docker.io`.
+    pub fn registry(&self) -> &str {
+        &self.domain
+    }
+
+    /// The name without registry and tag: `library/zephyr`.
+    pub fn repository(&self) -> &str {
+        &self.path
+    }
 
     /// The tag alone: `latest`.
     pub fn tag(&self) -> &str {
@@ -75,7 +92,7 @@ impl FromStr for Reference {
     type Err = BadReference;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = |problem| BadReference { text: excerpt(text), problem };
+        let bad = |problem| BadReference::new(text, problem);
         if text.contains('@') {
             return Err(bad("an image that is being made has no digest yet; give a tag"));
         }

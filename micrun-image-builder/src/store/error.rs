@@ -4,6 +4,8 @@ use std::io;
 
 use micrun_image_spec::digest::Sha256Digest;
 
+use crate::registry::RegistryError;
+
 /// Why an image could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -61,6 +63,9 @@ pub enum StoreError {
     /// The place holds something else, which is not to be overwritten.
     #[error("{0}")]
     InTheWay(String),
+    /// A registry did not do its part.
+    #[error(transparent)]
+    Registry(Box<RegistryError>),
 }
 
 impl StoreError {

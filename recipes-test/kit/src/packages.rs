@@ -62,6 +62,9 @@ pub static IMAGES: [Need; 1] = [program(&["umoci"], "umoci")];
 /// Reads back what the builder wrote.
 pub static READERS: [Need; 1] = [program(&["skopeo"], "skopeo")];
 
+/// Makes keys and certificates.
+pub static KEYS: [Need; 1] = [program(&["openssl"], "openssl")];
+
 /// What the benchmarks compare with and measure with.
 pub static BENCH: [Need; 4] = [
     program(&["runc"], "runc"),

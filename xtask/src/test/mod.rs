@@ -60,11 +60,12 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 fn unit(workspace: &Workspace) -> Result<()> {
     // The builder's tests pack real firmware, and read the images back with other tools.
     // RELEASES fetches the registry and the other Debian releases' programs.
-    let needs: [&[packages::Need]; 6] = [
+    let needs: [&[packages::Need]; 7] = [
         &packages::DEMO,
         &packages::GUESTS,
         &packages::IMAGES,
         &packages::READERS,
+        &packages::KEYS,
         &packages::WHEELS,
         &packages::RELEASES,
     ];

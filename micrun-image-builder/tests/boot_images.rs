@@ -9,7 +9,7 @@ use std::process::Command;
 
 use micrun_image_builder::boot::arm64::ImageHeader;
 use micrun_image_builder::boot::{self, BootImage, FlatImage, FlattenError};
-use micrun_image_builder::check::{Code, Report, Severity};
+use micrun_image_builder::check::{Code, Place, Report, Severity};
 use micrun_image_builder::elf::{self, Elf};
 use micrun_image_builder::source::{self, ReadAt};
 use micrun_image_spec::firmware::Pedestal;
@@ -216,7 +216,8 @@ fn a_boot_image_of_the_users_own_is_checked() {
     let check = |pedestal, given: &[u8]| {
         let bytes = firmware.bytes();
         let mut report = Report::default();
-        boot::check_given(&Elf::read(&bytes).unwrap(), pedestal, &given, &mut report).unwrap();
+        boot::check_given(&Elf::read(&bytes).unwrap(), pedestal, &given, &Place::Offset(0), &mut report)
+            .unwrap();
         report.iter().map(|finding| finding.code).collect::<Vec<_>>()
     };
     assert_eq!(check(Pedestal::Xen, &own), []);
@@ -232,6 +233,11 @@ fn a_boot_image_of_the_users_own_is_checked() {
     assert_eq!(check(Pedestal::Hetero, &[0x55; 256]), []);
     assert_eq!(check(Pedestal::Hetero, &own), [Code::BootImageDiffers]);
     assert_eq!(check(Pedestal::Qemu, &own), [Code::NoBootImageWanted]);
+    let other_core = TestElf::new_32_bit(RISCV, 0x4008_0000).bytes();
+    let mut report = Report::default();
+    let elf = Elf::read(&other_core).unwrap();
+    boot::check_given(&elf, Pedestal::Xen, &own, &Place::Offset(0), &mut report).unwrap();
+    assert_eq!(report.iter().map(|f| f.code).collect::<Vec<_>>(), [Code::ArchitectureNotOnXen]);
 }
 
 #[test]
@@ -344,7 +350,7 @@ proptest! {
         prop_assert_eq!(ImageHeader::parse(&bytes).is_some(), magic && bytes.len() >= 64);
         let mut report = Report::default();
         let firmware = TestElf::new().bytes();
-        boot::check_given(&Elf::read(&firmware).unwrap(), Pedestal::Xen, &bytes, &mut report).unwrap();
+        boot::check_given(&Elf::read(&firmware).unwrap(), Pedestal::Xen, &bytes, &Place::Offset(0), &mut report).unwrap();
     }
 
     #[test]

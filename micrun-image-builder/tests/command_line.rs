@@ -140,7 +140,11 @@ fn a_refused_firmware_leaves_no_file() {
     let output = run(dir.path(), &["pack", "a.elf"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("error[MIC102]: "), "{}", stderr(&output));
-    assert!(stderr(&output).contains("--> a.elf: offset 0x0\n  help: "), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("--> a.elf: offset 0x0\n   |  0x0000: 74 65 78 74  text\n  help: "),
+        "{}",
+        stderr(&output)
+    );
     assert!(!stderr(&output).contains('\x1b'), "no colours in a pipe");
     assert_eq!(names(dir.path()), ["a.elf"]);
 
@@ -376,7 +380,7 @@ fn nonsense_is_wrong_usage() {
         &["pack", "zephyr.elf", "--annotation", "org.opencontainers.image.ref.name=x"],
         &["pack", "zephyr.elf", "--annotation", "a=1", "--annotation", "a=2"],
         &["pack", "zephyr.elf", "--set", "Memory=1", "--set", "memory=2"],
-        &["check", "zephyr.elf"],
+        &["validate", "zephyr.elf"],
     ] {
         let output = run(dir.path(), args);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));

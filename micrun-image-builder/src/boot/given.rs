@@ -1,4 +1,4 @@
-//! A boot image that the user made: can the pedestal boot it, and does it fit the ELF?
+//! A boot image that was not made here: can the pedestal boot it, and does it fit the ELF?
 
 use std::io;
 
@@ -11,9 +11,8 @@ use crate::check::{Code, Place, Report};
 use crate::elf::Elf;
 use crate::source::{self, ReadAt};
 
-const OPTION: &str = "--boot-image";
-
-/// Checks the file given with `--boot-image`. What is wrong with it goes into the report.
+/// Checks a boot image, given with `--boot-image` or found in an image. What is wrong with it goes into the report, with
+/// `place`.
 ///
 /// # Errors
 /// If the file or the firmware cannot be read.
@@ -21,13 +20,13 @@ pub fn check_given(
     elf: &Elf<'_>,
     pedestal: Pedestal,
     given: &dyn ReadAt,
+    place: &Place,
     report: &mut Report,
 ) -> io::Result<()> {
-    let place = Place::Option(OPTION.to_owned());
     if !pedestal.boots_raw_image() {
         report.add(
             Code::NoBootImageWanted,
-            Some(place),
+            Some(place.clone()),
             format!("pedestal {pedestal} boots the ELF file itself"),
             "leave --boot-image out, or choose --pedestal xen or --pedestal hetero",
         );
@@ -35,22 +34,12 @@ pub fn check_given(
     }
     let beginning = source::bytes(given, 0, HEADER_SIZE)?;
     if let Some((message, remedy)) = no_boot_image(&beginning) {
-        report.add(Code::BadBootImage, Some(place), message, remedy);
+        report.add(Code::BadBootImage, Some(place.clone()), message, remedy);
         return Ok(());
     }
-    let load_address = if pedestal == Pedestal::Xen {
-        let Some(header) = ImageHeader::parse(&beginning) else {
-            report.add(
-                Code::NoImageHeader,
-                Some(place),
-                "the boot image has no arm64 Image header: the magic ARM\\x64 is not at offset 0x38",
-                "leave --boot-image out, and the builder makes one from the ELF; or put the header in front of the code",
-            );
-            return Ok(());
-        };
-        xen::check_header(&header, given.size(), Some(&place), report)
-    } else {
-        Some(elf.entry_address())
+    let load_address = match pedestal {
+        Pedestal::Xen => xen_load_address(elf, &beginning, given.size(), place, report),
+        _ => Some(elf.entry_address()),
     };
     // Without segments to compare with, other findings say so.
     let (Some(load_address), Ok(flat)) = (load_address, FlatImage::new(elf.file(), elf.loads())) else {
@@ -63,12 +52,35 @@ pub fn check_given(
     if let Some(address) = first_difference(given, load_address, &flat)? {
         report.add(
             Code::BootImageDiffers,
-            Some(place),
+            Some(place.clone()),
             format!("at {address:#x} the boot image has other contents than the ELF file"),
             "see that both come from the same build; a debugger would show the wrong source lines",
         );
     }
     Ok(())
+}
+
+/// Where Xen loads an image that begins like this. None if it does not; then the report says why.
+fn xen_load_address(
+    elf: &Elf<'_>,
+    beginning: &[u8],
+    size: u64,
+    place: &Place,
+    report: &mut Report,
+) -> Option<u64> {
+    if !xen::check_architecture(elf, report) {
+        return None;
+    }
+    let Some(header) = ImageHeader::parse(beginning) else {
+        report.add(
+            Code::NoImageHeader,
+            Some(place.clone()),
+            "the boot image has no arm64 Image header: the magic ARM\\x64 is not at offset 0x38",
+            "leave --boot-image out, and the builder makes one from the ELF; or put the header in front of the code",
+        );
+        return None;
+    };
+    xen::check_header(&header, size, Some(place), report)
 }
 
 /// What is certainly no boot image, and what to give instead.

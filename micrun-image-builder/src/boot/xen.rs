@@ -50,13 +50,7 @@ pub(super) fn make<'a>(
     flat: FlatImage<'a>,
     report: &mut Report,
 ) -> io::Result<Option<BootImage<'a>>> {
-    if elf.arch != Arch::Aarch64 {
-        report.add(
-            Code::ArchitectureNotOnXen,
-            Some(Place::Offset(0x12)),
-            format!("the firmware is for {}, and Xen boots arm64 Images", elf.arch),
-            "build it for aarch64, or choose another pedestal",
-        );
+    if !check_architecture(elf, report) {
         return Ok(None);
     }
     let beginning = source::bytes(&flat, 0, HEADER_SIZE)?;
@@ -65,6 +59,20 @@ pub(super) fn make<'a>(
         Some(header) => with_own_header(elf, header, flat, footprint, report),
         None => with_new_header(elf, flat, footprint, report),
     })
+}
+
+/// True if a domain has such a core. The report says if not.
+pub(super) fn check_architecture(elf: &Elf<'_>, report: &mut Report) -> bool {
+    let fits = elf.arch == Arch::Aarch64;
+    if !fits {
+        report.add(
+            Code::ArchitectureNotOnXen,
+            Some(Place::Offset(0x12)),
+            format!("the firmware is for {}, and Xen boots arm64 Images", elf.arch),
+            "build it for aarch64, or choose another pedestal",
+        );
+    }
+    fits
 }
 
 /// Reports what keeps Xen from loading an Image of this size. Where it would be loaded, if anywhere.

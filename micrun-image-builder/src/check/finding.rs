@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::code::{Code, Severity};
+use super::quote::Quotable;
+use crate::source::ReadAt;
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -15,9 +17,15 @@ pub struct Finding {
     pub severity: Severity,
     /// One sentence about this file.
     pub message: String,
+    /// The part of an image that it is in: a path in the image's root, or a document. None for what was given itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// Where, if it is anywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// What stands there, in one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excerpt: Option<String>,
     /// What to do.
     pub remedy: String,
     /// An error that the user allowed.
@@ -35,8 +43,10 @@ pub enum Place {
     Segment(usize),
     /// A section, by its name.
     Section(String),
-    /// An option of the command line, or a key of client.conf.
+    /// An option of the command line.
     Option(String),
+    /// A key of client.conf, of the annotations, or of another document of an image.
+    Key(String),
 }
 
 impl fmt::Display for Place {
@@ -45,7 +55,7 @@ impl fmt::Display for Place {
             Place::Offset(offset) => write!(f, "offset {offset:#x}"),
             Place::Segment(index) => write!(f, "segment {index}"),
             Place::Section(name) => write!(f, "section {name}"),
-            Place::Option(text) => f.write_str(text),
+            Place::Option(text) | Place::Key(text) => f.write_str(text),
         }
     }
 }
@@ -64,8 +74,26 @@ impl Report {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        let (message, remedy) = (message.into(), remedy.into());
-        self.0.push(Finding { code, severity: code.severity(), message, place, remedy, allowed: false });
+        let (severity, message, remedy) = (code.severity(), message.into(), remedy.into());
+        let (part, excerpt) = (None, None);
+        self.0.push(Finding { code, severity, message, part, place, excerpt, remedy, allowed: false });
+    }
+
+    /// Adds the findings about one part of an image.
+    pub fn add_part(&mut self, part: &str, findings: Report) {
+        self.0.extend(findings.0.into_iter().map(|mut finding| {
+            finding.part.get_or_insert_with(|| part.to_owned());
+            finding
+        }));
+    }
+
+    /// Quotes a firmware beside the findings that were made in it: what stands at each place.
+    pub fn quote(&mut self, firmware: &dyn ReadAt) {
+        let places = self.0.iter_mut().filter(|finding| finding.part.is_none() && finding.excerpt.is_none());
+        let mut quoted = Quotable::new(firmware);
+        for finding in places {
+            finding.excerpt = finding.place.as_ref().and_then(|place| quoted.at(place));
+        }
     }
 
     /// Turns the errors that the user allows into warnings.
@@ -82,6 +110,11 @@ impl Report {
     /// True if no image may be made.
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// The number of findings that are as bad as that.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.0.iter().filter(|finding| finding.severity == severity).count()
     }
 
     /// The findings.

@@ -9,6 +9,7 @@ mod file;
 mod finding;
 mod kind;
 mod layout;
+mod quote;
 mod resource_table;
 mod shared_memory;
 

@@ -15,6 +15,7 @@ use crate::sbom::SbomError;
 use crate::store::StoreError;
 
 mod boards;
+mod check;
 mod pack;
 mod places;
 #[allow(dead_code, reason = "the options of the commands to come")]
@@ -32,6 +33,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  micrun-image-builder check zephyr.elf
   micrun-image-builder pack zephyr.elf
   micrun-image-builder pack build/zephyr/zephyr.elf --tag registry.example/demo/zephyr:3.5
   micrun-image-builder pack app.elf --board qemu_cortex_m3 --rtos freertos -o oci:app
@@ -41,6 +43,8 @@ Exit status: 0 done, 1 the input has errors or a file cannot be written, 2 wrong
 
 #[derive(Subcommand)]
 enum Command {
+    /// Check a firmware or an image, and make nothing
+    Check(Box<check::CheckArgs>),
     /// Check a firmware and pack it into an image
     Pack(Box<pack::PackArgs>),
     /// List, show and validate board profiles
@@ -132,6 +136,7 @@ const DIED_OF_SIGPIPE: u8 = 128 + 13;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Check(args) => check::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Boards(args) => boards::run(&args),
         Command::Completions { shell } => {

@@ -100,7 +100,7 @@ Examples:
 Time stamps are those of SOURCE_DATE_EPOCH, else 1970: the same inputs give the same image
 for the same --platform.";
 
-fn allowable_code(text: &str) -> Result<Code, String> {
+pub(super) fn allowable_code(text: &str) -> Result<Code, String> {
     let code: Code = text.parse().map_err(|error| format!("{error}"))?;
     if code.can_be_allowed() {
         return Ok(code);
@@ -265,7 +265,7 @@ fn refuse_duplicates(option: &str, values: &[impl UserValue]) -> Result<(), CliE
     }
 }
 
-fn board<'b>(boards: &'b Boards, name: &str) -> Result<&'b BoardProfile, CliError> {
+pub(super) fn board<'b>(boards: &'b Boards, name: &str) -> Result<&'b BoardProfile, CliError> {
     boards.get(name).ok_or_else(|| {
         let known: Vec<_> = boards.iter().map(|(board, _)| board.name.as_str()).collect();
         CliError::Usage(format!("board `{}` is unknown; known are {}", name.escape_debug(), known.join(", ")))

@@ -14,9 +14,9 @@ struct Style {
 
 impl Style {
     /// Colours only for a terminal, and not against the user's will (no-color.org).
-    fn for_stderr() -> Self {
+    fn of(output: &impl IsTerminal) -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Style { on: io::stderr().is_terminal() && !unwanted }
+        Style { on: output.is_terminal() && !unwanted }
     }
 
     fn paint(self, code: &str, text: &str) -> String {
@@ -39,23 +39,33 @@ impl Style {
     }
 }
 
-/// Prints all findings, or the errors alone.
+/// Prints all findings, or the errors alone, beside what the command itself says.
 pub(super) fn report(report: &Report, file: &Path, errors_only: bool) {
-    let style = Style::for_stderr();
-    let mut text = String::new();
-    for finding in report.iter().filter(|f| !errors_only || f.severity == Severity::Error) {
-        text += &render(finding, file, style);
-    }
+    let text = findings(report, &file.display().to_string(), errors_only, Style::of(&io::stderr()));
     // Nobody is left to tell if standard error is closed.
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-fn render(finding: &Finding, file: &Path, style: Style) -> String {
+/// Prints findings where they are what was asked for.
+pub(super) fn result(report: &Report, file: &str, errors_only: bool) -> io::Result<()> {
+    let text = findings(report, file, errors_only, Style::of(&io::stdout()));
+    io::stdout().write_all(text.as_bytes())
+}
+
+fn findings(report: &Report, file: &str, errors_only: bool, style: Style) -> String {
+    let shown = report.iter().filter(|f| !errors_only || f.severity == Severity::Error);
+    shown.map(|finding| render(finding, file, style)).collect()
+}
+
+fn render(finding: &Finding, file: &str, style: Style) -> String {
     let head = style.severity(finding.severity, &format!("{}[{}]", finding.severity, finding.code));
     let place = finding.place.as_ref().map(|place| format!(": {place}")).unwrap_or_default();
-    let place = printable(&format!("{}{place}", file.display()));
+    let part = finding.part.as_ref().map(|part| format!(":{part}")).unwrap_or_default();
+    let place = printable(&format!("{file}{part}{place}"));
     let (message, remedy) = (style.bold(&printable(&finding.message)), printable(&finding.remedy));
-    let mut text = format!("{head}: {message}\n  --> {place}\n  help: {remedy}\n");
+    let excerpt = finding.excerpt.as_ref().map(|line| format!("   |  {}\n", printable(line)));
+    let excerpt = excerpt.unwrap_or_default();
+    let mut text = format!("{head}: {message}\n  --> {place}\n{excerpt}  help: {remedy}\n");
     if finding.severity == Severity::Error && finding.code.can_be_allowed() {
         text += &format!("        or pack it as it is: --allow {}\n", finding.code);
     }
@@ -64,7 +74,7 @@ fn render(finding: &Finding, file: &Path, style: Style) -> String {
 
 /// Prints an error that is no finding.
 pub(super) fn error(error: &CliError) {
-    let style = Style::for_stderr();
+    let style = Style::of(&io::stderr());
     let head = style.severity(Severity::Error, "error");
     let _ = writeln!(io::stderr(), "{head}: {}", style.bold(&printable(&error.to_string())));
 }

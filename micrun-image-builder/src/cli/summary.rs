@@ -57,7 +57,7 @@ impl<'a> Summary<'a> {
             name: decisions.reference.map(ToString::to_string),
             digest: packed.image.descriptor().digest().to_string(),
             diff_id: packed.image.diff_id(),
-            firmware_digest: decisions.firmware_digest,
+            firmware_digest: packed.firmware_digest,
             size: packed.image.size(),
             rtos: decisions.rtos.map(|rtos| rtos.as_ref().map(ToString::to_string)),
             rtos_version: decisions.rtos_version.clone(),

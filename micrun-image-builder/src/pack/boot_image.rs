@@ -8,9 +8,11 @@ use serde::Serialize;
 
 use super::{Choice, Request};
 use crate::boot::{self, BootImage, xen};
-use crate::check::Report;
+use crate::check::{Place, Report};
 use crate::elf::Elf;
 use crate::source::ReadAt;
+
+const OPTION: &str = "--boot-image";
 
 /// What the user is told about the boot image in an image.
 #[derive(Debug, Clone, Serialize)]
@@ -39,7 +41,7 @@ impl<'a> Boot<'a> {
     ) -> io::Result<Option<Boot<'a>>> {
         match request.boot_image {
             Some(given) => {
-                boot::check_given(elf, pedestal, given, report)?;
+                boot::check_given(elf, pedestal, given, &Place::Option(OPTION.to_owned()), report)?;
                 Ok(Some(Boot::Given(given)))
             }
             None => Ok(boot::make(elf, pedestal, report)?.map(Boot::Made)),
@@ -54,7 +56,6 @@ impl<'a> Boot<'a> {
     }
 
     pub(super) fn facts(&self) -> Choice<BootFacts> {
-        const OPTION: &str = "--boot-image";
         let size = self.data().size();
         match self {
             Boot::Given(_) => Choice::given(BootFacts { size, load_address: None }, OPTION),

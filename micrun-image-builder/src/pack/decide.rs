@@ -1,7 +1,6 @@
 //! Decides what the options leave open: name, RTOS, board, pedestal and platform, each with its reason.
 
 use micrun_image_spec::board::BoardProfile;
-use micrun_image_spec::digest::Sha256Digest;
 use micrun_image_spec::firmware::{Pedestal, Rtos};
 
 use super::{Choice, Request};
@@ -26,15 +25,12 @@ pub struct Decisions {
     pub pedestal: Choice<Pedestal>,
     /// The nodes' platforms.
     pub platforms: Choice<Vec<Platform>>,
-    /// The firmware's digest.
-    pub firmware_digest: Sha256Digest,
 }
 
 pub(super) fn decide(
     request: &Request<'_>,
     elf: &Elf<'_>,
     identity: Option<Identity>,
-    firmware_digest: Sha256Digest,
     report: &mut Report,
 ) -> Decisions {
     let reference = decide_reference(request);
@@ -51,7 +47,7 @@ pub(super) fn decide(
         Some(identity) => Choice::found(Some(identity.rtos), identity.evidence, "--rtos"),
         None => Choice::unknown("not recognised", "--rtos"),
     };
-    Decisions { reference, rtos, rtos_version, board, pedestal, platforms, firmware_digest }
+    Decisions { reference, rtos, rtos_version, board, pedestal, platforms }
 }
 
 fn decide_reference(request: &Request<'_>) -> Choice<Reference> {

@@ -18,17 +18,18 @@ use crate::check::{Code, Place, Report};
 pub(super) fn assemble(
     request: &Request<'_>,
     decisions: &Decisions,
+    firmware: Sha256Digest,
     memory_need: u64,
     report: &mut Report,
 ) -> Metadata {
     let mut writer = Writer { conf: ClientConf::default(), annotations: BTreeMap::new(), report };
-    writer.decided(decisions);
+    writer.decided(decisions, firmware);
     for key in &request.keys {
         let set = writer.conf.set(&key.key, &key.value);
         writer.judge(set, "--set");
     }
     for annotation in &request.annotations {
-        writer.user_annotation(annotation, decisions);
+        writer.user_annotation(annotation, firmware);
     }
     writer.image_spec_annotations(request, decisions);
     writer.pedestal_conf(decisions);
@@ -43,7 +44,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn decided(&mut self, decisions: &Decisions) {
+    fn decided(&mut self, decisions: &Decisions, firmware: Sha256Digest) {
         let pedestal = decisions.pedestal.value;
         let file = if pedestal.boots_raw_image() { BOOT_IMAGE_PATH } else { "" };
         for (key, value) in
@@ -54,7 +55,7 @@ impl Writer<'_> {
         }
         self.annotations.insert(annotation::key(PED_PEDESTAL), pedestal.to_string());
         self.ours(CONTAINER_FIRMWARE_PATH, FIRMWARE_PATH, CLIENT_CONF_PATH);
-        self.ours(CONTAINER_FIRMWARE_HASH, &decisions.firmware_digest.to_string(), CLIENT_CONF_PATH);
+        self.ours(CONTAINER_FIRMWARE_HASH, &firmware.to_string(), CLIENT_CONF_PATH);
         if let Some(rtos) = &decisions.rtos.value {
             self.ours(CONTAINER_OS, rtos.as_str(), CLIENT_CONF_PATH);
         }
@@ -70,7 +71,7 @@ impl Writer<'_> {
         self.judge(set, from);
     }
 
-    fn user_annotation(&mut self, user: &UserAnnotation, decisions: &Decisions) {
+    fn user_annotation(&mut self, user: &UserAnnotation, firmware: Sha256Digest) {
         let Some((name, legacy)) = &user.ours else {
             self.annotations.insert(user.key.clone(), user.value.clone());
             return;
@@ -100,7 +101,7 @@ impl Writer<'_> {
             Some(Ok(())) => {}
         }
         if name == CONTAINER_FIRMWARE_HASH {
-            self.check_hash(&user.value, decisions.firmware_digest, place());
+            self.check_hash(&user.value, firmware, place());
         } else {
             self.ours(name, &user.value, &option);
         }

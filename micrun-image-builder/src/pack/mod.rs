@@ -20,7 +20,7 @@ pub use choice::{Choice, Source};
 pub use decide::Decisions;
 pub use user::{AnnotationError, UserAnnotation, UserKey, UserKeyError, UserValue, duplicate_key};
 
-use crate::boot::raw::{self, RawOptions};
+use crate::boot::raw::{self, RawOptions, WrappedElf};
 use crate::check::{self, Code, Report};
 use crate::detect::{self, Identity};
 use crate::elf::Elf;
@@ -66,12 +66,38 @@ pub struct Request<'a> {
     pub generate_sbom: bool,
 }
 
+impl<'a> Request<'a> {
+    /// Asks for nothing in particular.
+    pub fn new(boards: &'a Boards) -> Self {
+        Request {
+            file_stem: "",
+            tag: None,
+            board: None,
+            pedestal: None,
+            rtos: None,
+            platforms: Vec::new(),
+            compression: Compression::default(),
+            keys: Vec::new(),
+            annotations: Vec::new(),
+            allow: Vec::new(),
+            epoch: None,
+            boards,
+            boot_image: None,
+            raw: RawOptions::default(),
+            build: None,
+            generate_sbom: false,
+        }
+    }
+}
+
 /// An image that is ready to be written.
 pub struct Packed {
     /// What stands in it.
     pub decisions: Decisions,
     /// The boot image in it, on pedestals that boot one.
     pub boot_image: Option<Choice<BootFacts>>,
+    /// The firmware's digest.
+    pub firmware_digest: Sha256Digest,
     /// The image.
     pub image: Image,
     /// The bill of materials, if one was asked for.
@@ -87,46 +113,12 @@ pub fn pack(
     firmware: &dyn ReadAt,
     report: &mut Report,
 ) -> Result<Option<Packed>, ImageError> {
-    let wrapped = match raw::wrap(firmware, &request.raw, report) {
-        Ok(wrapped) => wrapped,
-        Err(error) => {
-            check::unreadable(&error, report);
-            return Ok(None);
-        }
-    };
-    if report.has_errors() {
-        return Ok(None);
-    }
+    let Some(wrapped) = wrap(request, firmware, report) else { return Ok(None) };
     let firmware = wrapped.as_ref().map_or(firmware, |elf| elf as &dyn ReadAt);
-    let elf = check::examine(firmware, report);
-    // What is wrong with the file comes first; guesses about a file that is not firmware would only be noise.
-    report.allow(&request.allow);
-    let Some(elf) = elf.filter(|_| !report.has_errors()) else { return Ok(None) };
-
-    let (identity, digest) = match recognise(&elf) {
-        Ok(found) => found,
-        Err(error) => {
-            check::unreadable(&error, report);
-            return Ok(None);
-        }
-    };
-    let identity = match &request.rtos {
-        Some(rtos) => Some(given(rtos.clone(), identity)),
-        None => identity.or_else(|| request.build.map(|_| built())),
-    };
-    let identity = identity.map(|identity| with_version(identity, request.build));
-    check::advise(&elf, identity.as_ref(), report);
-    let decisions = decide::decide(request, &elf, identity, digest, report);
-    let pedestal = decisions.pedestal.value;
-    let boot = match Boot::choose(request, &elf, pedestal, report) {
-        Ok(boot) => boot,
-        Err(error) => {
-            check::unreadable(&error, report);
-            return Ok(None);
-        }
-    };
-    let memory_need = boot_image::memory_need(&elf, boot.as_ref(), pedestal);
-    let metadata = metadata::assemble(request, &decisions, memory_need, report);
+    let Some(judged) = judge(request, firmware, identify_and_hash, report) else { return Ok(None) };
+    let Judged { elf, decisions, boot, beside: firmware_digest } = judged;
+    let memory_need = boot_image::memory_need(&elf, boot.as_ref(), decisions.pedestal.value);
+    let metadata = metadata::assemble(request, &decisions, firmware_digest, memory_need, report);
     report.allow(&request.allow);
     if report.has_errors() {
         return Ok(None);
@@ -149,11 +141,84 @@ pub fn pack(
         epoch: request.epoch,
     })?;
     let sbom = sbom.transpose().map_err(ImageError::write("the bill of materials"))?;
-    Ok(Some(Packed { decisions, boot_image: boot.map(|boot| boot.facts()), image, sbom }))
+    let boot_image = boot.map(|boot| boot.facts());
+    Ok(Some(Packed { decisions, firmware_digest, boot_image, image, sbom }))
+}
+
+/// Checks a firmware as [`pack`] does, and makes no image. Gives what would stand in one, as far as it came to that.
+pub fn check(request: &Request<'_>, firmware: &dyn ReadAt, report: &mut Report) -> Option<Decisions> {
+    let wrapped = wrap(request, firmware, report)?;
+    let firmware = wrapped.as_ref().map_or(firmware, |elf| elf as &dyn ReadAt);
+    let identify = |elf: &Elf<'_>| Ok((detect::identify(elf)?, ()));
+    judge(request, firmware, identify, report).map(|judged| judged.decisions)
+}
+
+/// Makes an ELF file of raw firmware. Some(None) for what needs no wrapping; None where the report says why not.
+fn wrap<'a>(
+    request: &Request<'_>,
+    firmware: &'a dyn ReadAt,
+    report: &mut Report,
+) -> Option<Option<WrappedElf<'a>>> {
+    match raw::wrap(firmware, &request.raw, report) {
+        Ok(wrapped) => Some(wrapped).filter(|_| !report.has_errors()),
+        Err(error) => {
+            check::unreadable(&error, report);
+            None
+        }
+    }
+}
+
+/// A firmware that was looked at, and what was decided for it.
+struct Judged<'a, T> {
+    elf: Elf<'a>,
+    decisions: Decisions,
+    boot: Option<Boot<'a>>,
+    /// What was found out beside the RTOS.
+    beside: T,
+}
+
+/// Looks at a firmware for a board and a pedestal, and quotes it where there is something to say.
+fn judge<'a, T>(
+    request: &Request<'a>,
+    firmware: &'a dyn ReadAt,
+    identify: impl FnOnce(&Elf<'_>) -> io::Result<(Option<Identity>, T)>,
+    report: &mut Report,
+) -> Option<Judged<'a, T>> {
+    let judged = look_at(request, firmware, identify, report);
+    let judged = judged.unwrap_or_else(|error| {
+        check::unreadable(&error, report);
+        None
+    });
+    report.allow(&request.allow);
+    report.quote(firmware);
+    judged
+}
+
+/// None where it is no firmware: what is wrong with the file comes first, and guesses about such a file would only be
+/// noise.
+fn look_at<'a, T>(
+    request: &Request<'a>,
+    firmware: &'a dyn ReadAt,
+    identify: impl FnOnce(&Elf<'_>) -> io::Result<(Option<Identity>, T)>,
+    report: &mut Report,
+) -> io::Result<Option<Judged<'a, T>>> {
+    let elf = check::examine(firmware, report);
+    report.allow(&request.allow);
+    let Some(elf) = elf.filter(|_| !report.has_errors()) else { return Ok(None) };
+    let (identity, beside) = identify(&elf)?;
+    let identity = match &request.rtos {
+        Some(rtos) => Some(given(rtos.clone(), identity)),
+        None => identity.or_else(|| request.build.map(|_| built())),
+    };
+    let identity = identity.map(|identity| with_version(identity, request.build));
+    check::advise(&elf, identity.as_ref(), report);
+    let decisions = decide::decide(request, &elf, identity, report);
+    let boot = Boot::choose(request, &elf, decisions.pedestal.value, report)?;
+    Ok(Some(Judged { elf, decisions, boot, beside }))
 }
 
 /// What runs in the firmware, and the digest of the whole file: two passes that know nothing of each other.
-fn recognise(elf: &Elf<'_>) -> io::Result<(Option<Identity>, Sha256Digest)> {
+fn identify_and_hash(elf: &Elf<'_>) -> io::Result<(Option<Identity>, Sha256Digest)> {
     const WORTH_A_THREAD: u64 = 8 << 20;
     let (file, size) = (elf.file(), elf.file_len());
     let digest = || {

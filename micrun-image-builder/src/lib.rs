@@ -12,6 +12,7 @@
 //! | [`sbom`] | bills of materials, given or written |
 //! | [`source`] | bytes that can be read anywhere |
 //! | [`registry`] | a client of registries, resumable both ways |
+//! | [`strip`] | a firmware without its debug information |
 //! | [`store`] | the places where images live, behind one pair of traits |
 //! | [`sign`] | signs images with a key, and verifies that, as cosign does |
 //! | [`cli`] | the command line over all that |
@@ -33,5 +34,6 @@ pub mod sign;
 pub mod small_file;
 pub mod source;
 pub mod store;
+pub mod strip;
 pub mod yaml;
 pub mod zephyr;

@@ -122,6 +122,12 @@ impl<'a> Elf<'a> {
         self.context.is_big()
     }
 
+    /// Where the ELF header and the program headers stand in the file.
+    pub(crate) fn header_ranges(&self) -> [Range<u64>; 2] {
+        let (header, entry) = if self.is_64_bit() { (64, 56) } else { (52, 32) };
+        [0..header, self.headers_at..self.headers_at + entry * self.segments.len() as u64]
+    }
+
     /// The parts of the file that are loaded, joined where they overlap, in order.
     pub fn loaded_ranges(&self) -> Vec<Range<u64>> {
         let mut ranges: Vec<Range<u64>> = self

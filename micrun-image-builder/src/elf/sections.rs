@@ -6,7 +6,7 @@ use goblin::container::Ctx;
 use goblin::elf::header::Header;
 use goblin::elf::section_header::{SHF_ALLOC, SHN_XINDEX, SHT_NOBITS, SectionHeader};
 
-use super::table;
+use super::{Elf, table};
 use crate::source::{self, ReadAt};
 
 /// Bytes of a name that are looked at; every name that means something here is shorter.
@@ -105,15 +105,7 @@ impl From<String> for Failure {
 }
 
 fn read(file: &dyn ReadAt, header: &Header, context: Ctx) -> Result<Vec<Section>, Failure> {
-    let entry_size = SectionHeader::size(context) as u64;
-    if u64::from(header.e_shentsize) != entry_size {
-        return Err(
-            format!("section headers have {} bytes each, not {entry_size}", header.e_shentsize).into()
-        );
-    }
-    let (count, names_index) = counts(file, header, context)?;
-    let headers = parse_table(file, header.e_shoff, count, context)?;
-    let names_index = usize::try_from(names_index).unwrap_or(usize::MAX);
+    let (headers, names_index) = read_headers(file, header, context)?;
     let names = headers.get(names_index);
     let names = names.map(|h| source::bytes(file, h.sh_offset, h.sh_size.min(MAX_NAMES))).transpose()?;
     let names = names.unwrap_or_default();
@@ -126,6 +118,42 @@ fn read(file: &dyn ReadAt, header: &Header, context: Ctx) -> Result<Vec<Section>
         link: h.sh_link,
     });
     Ok(sections.collect())
+}
+
+/// The section headers, and the index of the one with their names.
+fn read_headers(
+    file: &dyn ReadAt,
+    header: &Header,
+    context: Ctx,
+) -> Result<(Vec<SectionHeader>, usize), Failure> {
+    let entry_size = SectionHeader::size(context) as u64;
+    if u64::from(header.e_shentsize) != entry_size {
+        return Err(
+            format!("section headers have {} bytes each, not {entry_size}", header.e_shentsize).into()
+        );
+    }
+    let (count, names_index) = counts(file, header, context)?;
+    let headers = parse_table(file, header.e_shoff, count, context)?;
+    Ok((headers, usize::try_from(names_index).unwrap_or(usize::MAX)))
+}
+
+impl Elf<'_> {
+    /// The section headers as they stand in the file, in the order of [`Elf::sections`], and the index of the section
+    /// with their names. None at all where they cannot be read.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(crate) fn section_headers(&self) -> io::Result<(Vec<SectionHeader>, usize)> {
+        if self.sections.is_empty() {
+            return Ok((Vec::new(), 0));
+        }
+        let header = super::read_header(self.file).map_err(io::Error::other)?;
+        match read_headers(self.file, &header, self.context) {
+            Ok(found) => Ok(found),
+            Err(Failure::Problem(problem)) => Err(io::Error::other(problem)),
+            Err(Failure::Io(error)) => Err(error),
+        }
+    }
 }
 
 /// Number of sections and index of the one with their names. Where a number does not fit its 16 bits, it stands

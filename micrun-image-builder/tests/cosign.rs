@@ -10,10 +10,15 @@ mod support {
     pub mod signing;
 }
 
+use micrun_image_builder::image::Epoch;
 use micrun_image_builder::sign::{
-    Format, KeyError, KeyFile, Rejection, VerifyError, bundle, legacy, sign_image, verify_image,
+    Format, KeyError, KeyFile, Rejection, VerifyError, bundle, legacy, sign_copy, sign_image, verify_image,
 };
-use micrun_image_builder::store::{Sink, Source, read_document};
+use micrun_image_builder::store::archive::{ArchiveSink, ArchiveSource};
+use micrun_image_builder::store::copy::copy;
+use micrun_image_builder::store::layout::ImageName;
+use micrun_image_builder::store::progress::Silent;
+use micrun_image_builder::store::{MemoryStore, Sink, Source, read_document};
 use micrun_image_spec::digest::Sha256Digest;
 use oci_spec::image::MediaType;
 use serde_json::{Value, json};
@@ -108,6 +113,24 @@ fn the_builder_accepts_what_cosign_signs() {
                 assert_eq!(verify_image(&repository, &pair.read_public()).unwrap().accepted.len(), 1);
             }
         }
+    }
+}
+
+/// Signed on a machine that never sees the registry.
+#[test]
+fn an_image_signed_in_an_archive_is_signed_in_the_registry() {
+    let registry = DockerRegistry::start();
+    let cosign = Cosign::all();
+    let mine = cosign[1].generate_key_pair("mine");
+    let (memory, dir) = (MemoryStore::new(), tempfile::tempdir().unwrap());
+    let digest = put_image(Box::new(memory.clone()), "arm64").unwrap();
+    let archive = dir.path().join("image.tar");
+    let sink = ArchiveSink::create(&archive, ImageName::default(), Epoch::default()).unwrap();
+    sign_copy(&memory, Box::new(sink), &mine.read_private(), &Silent).unwrap();
+    let (source, repository) = (ArchiveSource::open(&archive, None).unwrap(), registry.repository("archive"));
+    copy(&source, Box::new(repository.clone()), &source.resolve().unwrap(), true, &Silent).unwrap();
+    for cosign in cosign {
+        cosign.accepts(&format!("{}@{digest}", repository.full_name()), &mine.public, Stored::Bundle);
     }
 }
 

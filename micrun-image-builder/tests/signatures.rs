@@ -7,10 +7,16 @@ mod support {
 
 use std::collections::HashMap;
 
+use micrun_image_builder::image::Epoch;
 use micrun_image_builder::sign::{
     Format, KeyError, KeyFile, Place, PrivateKey, PublicKey, Rejection, VerifyError, bundle, legacy, payload,
-    sign_image, statement, verify_image,
+    sign_copy, sign_image, statement, verify_image,
 };
+use micrun_image_builder::store::archive::{ArchiveSink, ArchiveSource};
+use micrun_image_builder::store::copy::copy;
+use micrun_image_builder::store::directory::{DirectorySink, DirectorySource};
+use micrun_image_builder::store::layout::ImageName;
+use micrun_image_builder::store::progress::Silent;
 use micrun_image_builder::store::{Data, MemoryStore, Sink, Source, StoreError, read_document};
 use micrun_image_spec::digest::Sha256Digest;
 use oci_spec::image::{Descriptor, MediaType};
@@ -208,6 +214,41 @@ fn an_envelope_around_another_statement_is_no_signature() {
         let reason = bundle::check(bundle.to_string().as_bytes(), digest, &key(1).public()).unwrap_err();
         assert!(!matches!(reason, Rejection::WrongKey { .. }), "{reason}");
     }
+}
+
+#[test]
+fn an_archive_and_a_layout_are_signed_where_they_are() {
+    let (memory, digest) = image();
+    let dir = tempfile::tempdir().unwrap();
+    let (archive, layout) = (dir.path().join("image.tar"), dir.path().join("layout"));
+    let name = || ImageName { full: None, tag: Some("1".to_owned()) };
+    let archive_sink = || Box::new(ArchiveSink::create(&archive, name(), Epoch::default()).unwrap());
+    let layout_sink = || Box::new(DirectorySink::create(&layout, name()).unwrap());
+    let root = memory.resolve().unwrap();
+    copy(&memory, archive_sink(), &root, true, &Silent).unwrap();
+    copy(&memory, layout_sink(), &root, true, &Silent).unwrap();
+    // Twice with the same key, as whoever builds twice does.
+    for seed in [1, 1, 2] {
+        let source = ArchiveSource::open(&archive, None).unwrap();
+        sign_copy(&source, archive_sink(), &key(seed), &Silent).unwrap();
+        let source = DirectorySource::open(&layout, Some("1".to_owned())).unwrap();
+        sign_copy(&source, layout_sink(), &key(seed), &Silent).unwrap();
+    }
+    for seed in [1, 2] {
+        let archive =
+            verify_image(&ArchiveSource::open(&archive, None).unwrap(), &key(seed).public()).unwrap();
+        let layout =
+            verify_image(&DirectorySource::open(&layout, None).unwrap(), &key(seed).public()).unwrap();
+        for verified in [archive, layout] {
+            assert_eq!((verified.image, verified.accepted.len(), verified.rejected.len()), (digest, 1, 1));
+        }
+    }
+    let mut tar = tar::Archive::new(std::fs::File::open(&archive).unwrap());
+    let mut names: Vec<_> = tar.entries().unwrap().map(|e| e.unwrap().path_bytes().into_owned()).collect();
+    let count = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), count, "a file is twice in the archive");
 }
 
 #[test]

@@ -9,15 +9,17 @@ use super::key::PrivateKey;
 use super::verdict::Place;
 use super::{bundle, legacy, payload, statement};
 use crate::image::{self, Artifact, ArtifactError, Attachment};
+use crate::store::copy::copy;
+use crate::store::progress::Progress;
 use crate::store::{Sink, Source, StoreError, digest_of, read_document};
 
 /// How a signature is made and stored.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Format {
-    /// A Sigstore bundle in a manifest that refers to the image: what cosign 3 writes, and reads since 2.6.
+    /// A Sigstore bundle in a manifest that refers to the image: what cosign 3 writes.
     #[default]
     Bundle,
-    /// A payload under the image's `.sig` tag, which every cosign reads. Needs a registry.
+    /// A payload under the image's `.sig` tag, which cosign 2 writes. Needs a registry.
     Legacy {
         /// The image's name without a tag, which the payload repeats: `registry.example/demo/zephyr`.
         repository: String,
@@ -74,6 +76,22 @@ pub fn sign_image(
         Format::Legacy { repository } => put_payload(source, sink, image, key, repository)?,
     };
     Ok(Signed { image, place })
+}
+
+/// Copies the image that `source` resolves to, with everything that refers to it and a signature beside it, and finishes
+/// the sink. This signs an image in an archive or a layout, where nothing is added without writing the whole anew.
+///
+/// # Errors
+/// If either place fails; the name at the new place then stands for what it stood for before.
+pub fn sign_copy(
+    source: &dyn Source,
+    mut sink: Box<dyn Sink + '_>,
+    key: &PrivateKey,
+    progress: &dyn Progress,
+) -> Result<Signed, SignError> {
+    let signed = sign_image(source, sink.as_mut(), key, &Format::Bundle)?;
+    copy(source, sink, &source.resolve()?, true, progress)?;
+    Ok(signed)
 }
 
 fn put_bundle(

@@ -27,7 +27,7 @@ pub mod statement;
 mod verdict;
 mod verify;
 
-pub use create::{Format, SignError, Signed, sign_image};
+pub use create::{Format, SignError, Signed, sign_copy, sign_image};
 pub use encrypted::EncryptedKey;
 pub use key::{KeyError, KeyFile, PrivateKey, PublicKey};
 pub use verdict::{Accepted, Place, Rejected, Rejection};

@@ -1,6 +1,6 @@
 //! An OCI layout as one tar file: what skopeo calls `oci-archive:` and what `ctr image import` reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
@@ -127,6 +127,7 @@ pub struct ArchiveSink {
     what: String,
     name: ImageName,
     mtime: u64,
+    blobs: BTreeSet<Sha256Digest>,
     documents: BTreeMap<Sha256Digest, Vec<u8>>,
     referrers: Vec<Descriptor>,
 }
@@ -170,8 +171,8 @@ impl ArchiveSink {
 
     fn new(output: Output, what: String, name: ImageName, epoch: Epoch) -> Self {
         let tar = tar::Builder::new(BufWriter::with_capacity(64 << 10, output));
-        let (documents, referrers) = (BTreeMap::new(), Vec::new());
-        ArchiveSink { tar, what, name, mtime: epoch.seconds(), documents, referrers }
+        let (blobs, documents, referrers) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
+        ArchiveSink { tar, what, name, mtime: epoch.seconds(), blobs, documents, referrers }
     }
 
     fn append(&mut self, path: &str, size: u64, data: impl Read) -> io::Result<()> {
@@ -189,12 +190,14 @@ impl ArchiveSink {
 }
 
 impl Sink for ArchiveSink {
-    fn has_blob(&mut self, _blob: &Descriptor) -> Result<bool, StoreError> {
-        Ok(false)
+    /// What several manifests share, such as the empty configuration, is written once.
+    fn has_blob(&mut self, blob: &Descriptor) -> Result<bool, StoreError> {
+        Ok(self.blobs.contains(&digest_of(blob)?))
     }
 
     fn put_blob(&mut self, blob: &Descriptor, data: &dyn Data) -> Result<(), StoreError> {
         let digest = digest_of(blob)?;
+        self.blobs.insert(digest);
         let mut reader = HashingReader::new(data.open(0)?.take(blob.size()));
         let path = format!("{BLOBS}/{}", digest.hex());
         let appended = self.append(&path, blob.size(), &mut reader);

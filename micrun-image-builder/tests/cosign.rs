@@ -5,7 +5,8 @@
 
 mod support {
     pub mod cosign;
-    pub mod docker_registry;
+    pub mod registry;
+    pub mod repository;
     #[allow(dead_code, reason = "each test file uses its part")]
     pub mod signing;
 }
@@ -23,29 +24,22 @@ use micrun_image_spec::digest::Sha256Digest;
 use oci_spec::image::MediaType;
 use serde_json::{Value, json};
 use support::cosign::{Cosign, KeyPair, PASSWORD, Series, Stored};
-use support::docker_registry::{DockerRegistry, Repository};
+use support::registry::debian::DebianRegistry;
+use support::repository::Repository;
 use support::signing::{describe, put_image};
 
 const BOTH: [Stored; 2] = [Stored::Bundle, Stored::Tag];
-
-/// A repository with one image, and the image's name by digest.
-fn image(registry: &DockerRegistry, name: &str) -> (Repository, Sha256Digest, String) {
-    let repository = registry.repository(name);
-    let digest = put_image(Box::new(repository.clone()), name).unwrap();
-    let image = format!("{}@{digest}", repository.full_name());
-    (repository, digest, image)
-}
 
 fn sign(repository: &Repository, key: &KeyPair, stored: Stored) {
     let format = match stored {
         Stored::Bundle => Format::Bundle,
         Stored::Tag => Format::Legacy { repository: repository.full_name() },
     };
-    sign_image(repository, &mut repository.clone(), &key.read_private(), &format).unwrap();
+    sign_image(&repository.source(), &mut repository.sink(), &key.read_private(), &format).unwrap();
 }
 
 fn reasons(repository: &Repository, key: &KeyPair) -> Vec<Rejection> {
-    match verify_image(repository, &key.read_public()) {
+    match verify_image(&repository.source(), &key.read_public()) {
         Err(VerifyError::NoneCounts { rejected, .. }) => rejected.into_iter().map(|r| r.reason).collect(),
         other => panic!("{other:?}"),
     }
@@ -69,12 +63,13 @@ fn keys_of_cosign_open_with_their_password_alone() {
 
 #[test]
 fn cosign_accepts_what_the_builder_signs() {
-    let registry = DockerRegistry::start();
+    let registry = DebianRegistry::open();
     for cosign in Cosign::all() {
         let (mine, other) = (cosign.generate_key_pair("mine"), cosign.generate_key_pair("other"));
         for stored in BOTH {
             let name = format!("ours/{:?}-{stored:?}", cosign.series).to_lowercase();
-            let (repository, _, image) = image(&registry, &name);
+            let (repository, digest) = Repository::with_image(&registry, &name);
+            let image = repository.at(digest);
             cosign.refuses(&image, &mine.public, stored);
             sign(&repository, &mine, stored);
             cosign.accepts(&image, &mine.public, stored);
@@ -83,7 +78,7 @@ fn cosign_accepts_what_the_builder_signs() {
             sign(&repository, &other, stored);
             for pair in [&mine, &other] {
                 cosign.accepts(&image, &pair.public, stored);
-                verify_image(&repository, &pair.read_public()).unwrap();
+                verify_image(&repository.source(), &pair.read_public()).unwrap();
             }
         }
     }
@@ -91,7 +86,7 @@ fn cosign_accepts_what_the_builder_signs() {
 
 #[test]
 fn the_builder_accepts_what_cosign_signs() {
-    let registry = DockerRegistry::start();
+    let registry = DebianRegistry::open();
     for cosign in Cosign::all() {
         let (mine, other) = (cosign.generate_key_pair("mine"), cosign.generate_key_pair("other"));
         for stored in BOTH {
@@ -99,9 +94,10 @@ fn the_builder_accepts_what_cosign_signs() {
                 continue; // It makes none.
             }
             let name = format!("theirs/{:?}-{stored:?}", cosign.series).to_lowercase();
-            let (repository, digest, image) = image(&registry, &name);
+            let (repository, digest) = Repository::with_image(&registry, &name);
+            let image = repository.at(digest);
             cosign.sign(&image, &mine, stored);
-            let verified = verify_image(&repository, &mine.read_public()).unwrap();
+            let verified = verify_image(&repository.source(), &mine.read_public()).unwrap();
             assert_eq!((verified.image, verified.accepted.len()), (digest, 1));
             let named = (stored == Stored::Tag).then(|| repository.full_name());
             assert_eq!(verified.accepted[0].repository, named);
@@ -110,7 +106,10 @@ fn the_builder_accepts_what_cosign_signs() {
             sign(&repository, &other, stored);
             for pair in [&mine, &other] {
                 cosign.accepts(&image, &pair.public, stored);
-                assert_eq!(verify_image(&repository, &pair.read_public()).unwrap().accepted.len(), 1);
+                assert_eq!(
+                    verify_image(&repository.source(), &pair.read_public()).unwrap().accepted.len(),
+                    1
+                );
             }
         }
     }
@@ -119,7 +118,7 @@ fn the_builder_accepts_what_cosign_signs() {
 /// Signed on a machine that never sees the registry.
 #[test]
 fn an_image_signed_in_an_archive_is_signed_in_the_registry() {
-    let registry = DockerRegistry::start();
+    let registry = DebianRegistry::open();
     let cosign = Cosign::all();
     let mine = cosign[1].generate_key_pair("mine");
     let (memory, dir) = (MemoryStore::new(), tempfile::tempdir().unwrap());
@@ -127,40 +126,41 @@ fn an_image_signed_in_an_archive_is_signed_in_the_registry() {
     let archive = dir.path().join("image.tar");
     let sink = ArchiveSink::create(&archive, ImageName::default(), Epoch::default()).unwrap();
     sign_copy(&memory, Box::new(sink), &mine.read_private(), &Silent).unwrap();
-    let (source, repository) = (ArchiveSource::open(&archive, None).unwrap(), registry.repository("archive"));
-    copy(&source, Box::new(repository.clone()), &source.resolve().unwrap(), true, &Silent).unwrap();
+    let (source, repository) =
+        (ArchiveSource::open(&archive, None).unwrap(), Repository::new(&registry, "archive"));
+    copy(&source, Box::new(repository.sink()), &source.resolve().unwrap(), true, &Silent).unwrap();
     for cosign in cosign {
-        cosign.accepts(&format!("{}@{digest}", repository.full_name()), &mine.public, Stored::Bundle);
+        cosign.accepts(&repository.at(digest), &mine.public, Stored::Bundle);
     }
 }
 
 /// Moves a signature of one image beside another.
 #[test]
 fn both_refuse_a_signature_of_another_image() {
-    let registry = DockerRegistry::start();
+    let registry = DebianRegistry::open();
     for cosign in Cosign::all() {
         let mine = cosign.generate_key_pair("mine");
         for stored in BOTH {
             let name = format!("moved/{:?}-{stored:?}", cosign.series).to_lowercase();
-            let (repository, signed, _) = image(&registry, &name);
+            let (repository, signed) = Repository::with_image(&registry, &name);
             sign(&repository, &mine, stored);
-            let other = put_image(Box::new(repository.clone()), "another").unwrap();
+            let other = put_image(Box::new(repository.sink()), "another").unwrap();
             match stored {
                 Stored::Bundle => {
-                    for referrer in repository.referrers(signed).unwrap() {
-                        let document = read_document(&repository, &referrer).unwrap();
+                    for referrer in repository.source().referrers(signed).unwrap() {
+                        let document = read_document(&repository.source(), &referrer).unwrap();
                         let document =
                             String::from_utf8(document).unwrap().replace(&signed.hex(), &other.hex());
                         put_referrer(&repository, other, document.as_bytes());
                     }
                 }
                 Stored::Tag => {
-                    let manifest = repository.tag(&legacy::tag_of(signed)).unwrap().unwrap();
-                    let document = read_document(&repository, &manifest).unwrap();
-                    repository.clone().put_tag(&legacy::tag_of(other), &manifest, &document).unwrap();
+                    let manifest = repository.source().tag(&legacy::tag_of(signed)).unwrap().unwrap();
+                    let document = read_document(&repository.source(), &manifest).unwrap();
+                    repository.sink().put_tag(&legacy::tag_of(other), &manifest, &document).unwrap();
                 }
             }
-            let image = format!("{}@{other}", repository.full_name());
+            let image = repository.at(other);
             cosign.refuses(&image, &mine.public, stored);
             let reasons = reasons(&repository, &mine);
             assert!(matches!(&reasons[..], [Rejection::OtherImage(named)] if *named == signed.to_string()));
@@ -170,11 +170,12 @@ fn both_refuse_a_signature_of_another_image() {
 
 #[test]
 fn both_refuse_a_bundle_whose_statement_was_exchanged() {
-    let registry = DockerRegistry::start();
+    let registry = DebianRegistry::open();
     for cosign in Cosign::all() {
         let mine = cosign.generate_key_pair("mine");
         let name = format!("statement/{:?}", cosign.series).to_lowercase();
-        let (repository, digest, image) = image(&registry, &name);
+        let (repository, digest) = Repository::with_image(&registry, &name);
+        let image = repository.at(digest);
         let create = |image| -> Value {
             serde_json::from_slice(&bundle::create(image, &mine.read_private())).unwrap()
         };
@@ -188,11 +189,12 @@ fn both_refuse_a_bundle_whose_statement_was_exchanged() {
 
 #[test]
 fn both_refuse_a_payload_that_was_exchanged() {
-    let registry = DockerRegistry::start();
+    let registry = DebianRegistry::open();
     for cosign in Cosign::all() {
         let mine = cosign.generate_key_pair("mine");
         let name = format!("payload/{:?}", cosign.series).to_lowercase();
-        let (repository, digest, image) = image(&registry, &name);
+        let (repository, digest) = Repository::with_image(&registry, &name);
+        let image = repository.at(digest);
         let payload = json!({"critical": {
             "identity": {"docker-reference": ""},
             "image": {"docker-manifest-digest": digest.to_string()},
@@ -207,32 +209,32 @@ fn both_refuse_a_payload_that_was_exchanged() {
 
 fn put_referrer(repository: &Repository, subject: Sha256Digest, document: &[u8]) {
     let descriptor = describe(MediaType::ImageManifest, document);
-    repository.clone().put_referrer(subject, &descriptor, document).unwrap();
+    repository.sink().put_referrer(subject, &descriptor, document).unwrap();
 }
 
 fn put_bundle(repository: &Repository, subject: Sha256Digest, bundle: &[u8]) {
-    let mut repository = repository.clone();
+    let mut sink = repository.sink();
     let (layer, config) =
         (describe(MediaType::from(bundle::MEDIA_TYPE), bundle), describe(MediaType::EmptyJSON, b"{}"));
-    repository.put_blob(&layer, &bundle.to_vec()).unwrap();
-    repository.put_blob(&config, &b"{}".to_vec()).unwrap();
+    sink.put_blob(&layer, &bundle.to_vec()).unwrap();
+    sink.put_blob(&config, &b"{}".to_vec()).unwrap();
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": MediaType::ImageManifest.to_string(),
         "artifactType": bundle::MEDIA_TYPE,
         "config": config,
         "layers": [layer],
-        "subject": repository.resolve().unwrap(),
+        "subject": repository.source().resolve().unwrap(),
     });
-    put_referrer(&repository, subject, manifest.to_string().as_bytes());
+    put_referrer(repository, subject, manifest.to_string().as_bytes());
 }
 
 fn put_payload(repository: &Repository, subject: Sha256Digest, payload: &[u8], signature: &[u8]) {
-    let mut repository = repository.clone();
+    let mut sink = repository.sink();
     let mut layer = describe(MediaType::from("application/vnd.dev.cosign.simplesigning.v1+json"), payload);
     let config = describe(MediaType::ImageConfig, b"{}");
-    repository.put_blob(&layer, &payload.to_vec()).unwrap();
-    repository.put_blob(&config, &b"{}".to_vec()).unwrap();
+    sink.put_blob(&layer, &payload.to_vec()).unwrap();
+    sink.put_blob(&config, &b"{}".to_vec()).unwrap();
     let signature = ("dev.cosignproject.cosign/signature".to_owned(), support::signing::base64(signature));
     layer.set_annotations(Some([signature].into()));
     let manifest = json!({
@@ -243,5 +245,5 @@ fn put_payload(repository: &Repository, subject: Sha256Digest, payload: &[u8], s
     });
     let manifest = manifest.to_string();
     let descriptor = describe(MediaType::ImageManifest, manifest.as_bytes());
-    repository.put_tag(&legacy::tag_of(subject), &descriptor, manifest.as_bytes()).unwrap();
+    sink.put_tag(&legacy::tag_of(subject), &descriptor, manifest.as_bytes()).unwrap();
 }

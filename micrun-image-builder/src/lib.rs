@@ -8,6 +8,7 @@
 //! | [`detect`] | recognises the RTOS, and guesses the board |
 //! | [`pack`] | decides what goes into the image, from options, facts and assumptions |
 //! | [`image`] | makes the OCI image, the same bytes every time |
+//! | [`project`] | reads the project file, which says which firmwares become which images |
 //! | [`zephyr`] | reads a Zephyr build directory in place of an ELF file |
 //! | [`sbom`] | bills of materials, given or written |
 //! | [`source`] | bytes that can be read anywhere |
@@ -28,6 +29,7 @@ pub mod detect;
 pub mod elf;
 pub mod image;
 pub mod pack;
+pub mod project;
 pub mod registry;
 pub mod sbom;
 pub mod sign;

@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 use micrun_image_spec::firmware::{Pedestal, Rtos};
 use serde::Serialize;
 
-use super::pack::{allowable_code, board};
+use super::job::board;
+use super::pack::allowable_code;
 use super::render::{self, printable};
 use super::{BoardDirs, CliError};
 use crate::check::{self, Code, Report, Severity};

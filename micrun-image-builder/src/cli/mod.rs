@@ -11,11 +11,13 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use micrun_image_spec::board::{BoardError, Boards};
 
 use crate::image::{ArtifactError, BadEpoch, ImageError};
+use crate::project::ProjectError;
 use crate::sbom::SbomError;
 use crate::store::StoreError;
 
 mod boards;
 mod check;
+mod job;
 mod pack;
 mod places;
 #[allow(dead_code, reason = "the options of the commands to come")]
@@ -37,6 +39,7 @@ Examples:
   micrun-image-builder pack zephyr.elf
   micrun-image-builder pack build/zephyr/zephyr.elf --tag registry.example/demo/zephyr:3.5
   micrun-image-builder pack app.elf --board qemu_cortex_m3 --rtos freertos -o oci:app
+  micrun-image-builder pack -f firmware.yaml
   micrun-image-builder boards list
 
 Exit status: 0 done, 1 the input has errors or a file cannot be written, 2 wrong usage, 141 nobody reads the output.";
@@ -102,6 +105,8 @@ enum CliError {
     Image(#[from] ImageError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Project(#[from] ProjectError),
     #[error(transparent)]
     Sbom(#[from] SbomError),
     #[error(transparent)]

@@ -1,30 +1,31 @@
 //! `pack`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use micrun_image_spec::board::{BoardProfile, Boards};
 use micrun_image_spec::firmware::{Arch, Pedestal, Rtos};
 
-use super::render::printable;
-use super::summary::Summary;
-use super::{BoardDirs, CliError, Format, places, render};
+use super::job::{self, Settings};
+use super::{BoardDirs, CliError, Format, summary};
 use crate::boot::raw::{Address, RawOptions};
-use crate::check::{self, Code, Report};
-use crate::image::{Compression, Epoch, ImageError, Platform, Reference};
-use crate::pack::{Request, UserAnnotation, UserKey, UserValue, duplicate_key, pack};
-use crate::sbom::{Sbom, SbomError, SbomSource};
-use crate::source::{ReadAt, RegularFile};
+use crate::check::Code;
+use crate::image::{Compression, Epoch, Platform, Reference};
+use crate::pack::{UserAnnotation, UserKey, UserValue, duplicate_key};
+use crate::project::{Job, Project};
+use crate::sbom::SbomSource;
 use crate::store::Location;
-use crate::zephyr::Build;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct PackArgs {
     /// The ELF file that the linker wrote, or a Zephyr build directory; or a raw binary or Intel HEX file, with --arch
     /// and --load-address
-    firmware: PathBuf,
+    #[arg(required_unless_present = "file")]
+    firmware: Option<PathBuf>,
+    /// Project file that says which firmwares become which images; other options outweigh what it says
+    #[arg(short, long, value_name = "FILE.yaml", conflicts_with = "firmware")]
+    file: Option<PathBuf>,
     /// Of a Zephyr build with several domains (sysbuild), the one to pack [default: the build's own default]
     #[arg(long, value_name = "NAME")]
     domain: Option<String>,
@@ -48,9 +49,9 @@ pub(super) struct PackArgs {
     /// qemu, else by the firmware's architecture]
     #[arg(long = "platform", value_name = "linux/ARCH", value_delimiter = ',')]
     platforms: Vec<Platform>,
-    /// Compression of the layer: zstd, gzip or none
-    #[arg(long, default_value_t, value_name = "METHOD")]
-    compression: Compression,
+    /// Compression of the layer: zstd, gzip or none [default: zstd]
+    #[arg(long, value_name = "METHOD")]
+    compression: Option<Compression>,
     /// Set a key of client.conf, such as Memory=64; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     keys: Vec<UserKey>,
@@ -95,6 +96,7 @@ Examples:
   micrun-image-builder pack app.elf --board qemu_arm64 --rtos baremetal -o oci:app
   micrun-image-builder pack app.elf --pedestal xen --set Memory=32
   micrun-image-builder pack app.bin --arch arm --load-address 0x8000000
+  micrun-image-builder pack -f firmware.yaml -o oci:images
   micrun-image-builder pack zephyr.elf -o - | ssh node ctr image import -
 
 Time stamps are those of SOURCE_DATE_EPOCH, else 1970: the same inputs give the same image
@@ -109,140 +111,61 @@ pub(super) fn allowable_code(text: &str) -> Result<Code, String> {
 }
 
 pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
-    let mut report = Report::default();
-    let Input { path, build } = Input::find(args, &mut report);
-    let destination = destination(args, &path)?;
     refuse_duplicates("--set", &args.keys)?;
     refuse_duplicates("--annotation", &args.annotations)?;
-    let sboms = given_sboms(&args.sboms)?;
+    let jobs = args.jobs()?;
     let boards = args.boards.load()?;
-    let boot_image = args.boot_image.as_deref().map(open_boot_image).transpose()?;
-    let request = Request {
-        file_stem: &path.file_stem().unwrap_or_default().to_string_lossy(),
-        tag: args.tag.clone(),
-        board: args.board.as_deref().map(|name| board(&boards, name)).transpose()?,
-        pedestal: args.pedestal,
-        rtos: args.rtos.clone(),
-        platforms: distinct(&args.platforms)?,
-        boot_image: boot_image.as_ref().map(|file| file as &dyn ReadAt),
-        raw: RawOptions { load_address: args.load_address, arch: args.arch, entry: args.entry },
-        compression: args.compression,
-        keys: args.keys.clone(),
-        annotations: args.annotations.clone(),
-        allow: args.allow.clone(),
-        epoch: source_date_epoch()?,
-        boards: &boards,
-        build: build.as_ref(),
-        generate_sbom: args.sboms.contains(&SbomSource::Generate),
-    };
-    let packed = match RegularFile::open(&path) {
-        _ if report.has_errors() => None,
-        Ok(firmware) => {
-            let packed = pack(&request, &firmware, &mut report)?;
-            // A build that is still running would leave an image of half of each.
-            for file in [&firmware].into_iter().chain(&boot_image) {
-                file.check_unchanged().map_err(ImageError::write("the image"))?;
-            }
-            packed
-        }
-        Err(error) => {
-            check::unreadable(&error, &mut report);
-            None
-        }
-    };
-    if args.format == Format::Text {
-        render::report(&report, &path, args.quiet);
+    let settings =
+        Settings { boards: &boards, epoch: source_date_epoch()?, format: args.format, quiet: args.quiet };
+    let mut outcomes = Vec::new();
+    for job in &jobs {
+        outcomes.push(job::run(job, &settings)?);
     }
-    let Some(packed) = packed else {
-        if args.format == Format::Json {
-            Summary::refused(&path, &report).print_json(&destination)?;
-        }
-        return Ok(ExitCode::FAILURE);
-    };
-    let reference = &packed.decisions.reference.value;
-    let sink = places::sink(&destination, reference, request.epoch.unwrap_or_default())?;
-    let root = packed.image.descriptor();
-    let attached = sboms.into_iter().chain(packed.sbom.clone()).map(|sbom| sbom.attach(root, request.epoch));
-    packed.image.write(sink, &attached.collect::<Result<Vec<_>, _>>()?)?;
-    let summary = Summary::packed(&path, &packed, &destination, &report);
-    match args.format {
-        Format::Json => summary.print_json(&destination)?,
-        Format::Text if !args.quiet => summary.print_text(&destination)?,
-        Format::Text => {}
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The firmware: the file that was given, or the one in the build directory that was given.
-struct Input {
-    path: PathBuf,
-    build: Option<Build>,
-}
-
-impl Input {
-    /// Of a directory that is no build, the report says so.
-    fn find(args: &PackArgs, report: &mut Report) -> Self {
-        let given = || Input { path: args.firmware.clone(), build: None };
-        if !args.firmware.is_dir() && args.domain.is_none() {
-            return given();
-        }
-        match Build::open(&args.firmware, args.domain.as_deref()) {
-            Ok(build) => {
-                if args.sboms.is_empty() {
-                    note_sboms(&build, report);
-                }
-                Input { path: build.elf.clone(), build: Some(build) }
-            }
-            Err(error) => {
-                let message = format!("cannot read the firmware: {error}");
-                report.add(Code::Unreadable, None, message, error.remedy());
-                given()
+    if args.format == Format::Json {
+        let to_stderr = outcomes.iter().any(|outcome| outcome.image_on_stdout);
+        let mut summaries: Vec<_> = outcomes.iter().map(|outcome| &outcome.summary).collect();
+        match summaries.pop() {
+            Some(only) if args.file.is_none() => summary::print_json(only, to_stderr)?,
+            last => {
+                summaries.extend(last);
+                summary::print_json(&summaries, to_stderr)?;
             }
         }
     }
+    let packed = outcomes.iter().all(|outcome| outcome.packed);
+    Ok(if packed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Says that a build has bills of materials of its own.
-fn note_sboms(build: &Build, report: &mut Report) {
-    if build.spdx.is_empty() {
-        return;
-    }
-    let options: Vec<_> = build.spdx.iter().map(|path| format!("--sbom {}", path.display())).collect();
-    report.add(
-        Code::SbomNotAttached,
-        None,
-        format!("west spdx left {} documents, which are not attached", build.spdx.len()),
-        format!("attach them with {}", options.join(" ")),
-    );
-}
-
-/// The files that shall be attached.
-fn given_sboms(sources: &[SbomSource]) -> Result<Vec<Sbom>, SbomError> {
-    let files = sources.iter().filter_map(|source| match source {
-        SbomSource::File(path) => Some(path),
-        SbomSource::Generate => None,
-    });
-    files.map(|path| Sbom::read(path)).collect()
-}
-
-fn destination(args: &PackArgs, firmware: &Path) -> Result<Location, CliError> {
-    let destination = args.output.clone().unwrap_or_else(|| Location::beside(firmware));
-    places::check_output(&destination)?;
-    if let Location::Archive(image) | Location::Layout(image) = &destination
-        && image.tag.is_some()
-    {
-        return Err(CliError::Usage(format!(
-            "`{destination}` has a tag; give it with --tag and leave it out here"
-        )));
-    }
-    for (input, what) in [(Some(firmware), "firmware"), (args.boot_image.as_deref(), "boot image")] {
-        if input.is_some_and(|input| input.is_file() && destination.is_same_file(input)) {
-            return Err(CliError::Usage(format!(
-                "the output is the {what} itself: give another file with -o"
-            )));
+impl PackArgs {
+    /// One job for the firmware of the command line, or those of the project file.
+    fn jobs(&self) -> Result<Vec<Job>, CliError> {
+        let said = self.job()?;
+        match &self.file {
+            Some(file) => Ok(Project::read(file)?.requests_with(&said)?),
+            None => Ok(vec![said]),
         }
     }
-    Ok(destination)
+
+    /// What the command line alone says.
+    fn job(&self) -> Result<Job, CliError> {
+        Ok(Job {
+            firmware: self.firmware.clone().unwrap_or_default(),
+            domain: self.domain.clone(),
+            tag: self.tag.clone(),
+            output: self.output.clone(),
+            board: self.board.clone(),
+            pedestal: self.pedestal,
+            rtos: self.rtos.clone(),
+            platforms: distinct(&self.platforms)?,
+            compression: self.compression,
+            boot_image: self.boot_image.clone(),
+            raw: RawOptions { load_address: self.load_address, arch: self.arch, entry: self.entry },
+            keys: self.keys.clone(),
+            annotations: self.annotations.clone(),
+            sboms: self.sboms.clone(),
+            allow: self.allow.clone(),
+        })
+    }
 }
 
 fn distinct(platforms: &[Platform]) -> Result<Vec<Platform>, CliError> {
@@ -252,24 +175,11 @@ fn distinct(platforms: &[Platform]) -> Result<Vec<Platform>, CliError> {
     }
 }
 
-fn open_boot_image(path: &Path) -> Result<RegularFile, CliError> {
-    RegularFile::open(path).map_err(|error| {
-        CliError::Usage(format!("--boot-image {}: {error}", printable(&path.display().to_string())))
-    })
-}
-
 fn refuse_duplicates(option: &str, values: &[impl UserValue]) -> Result<(), CliError> {
     match duplicate_key(values) {
         Some(key) => Err(CliError::Usage(format!("{option} {key} is given twice: leave one of them out"))),
         None => Ok(()),
     }
-}
-
-pub(super) fn board<'b>(boards: &'b Boards, name: &str) -> Result<&'b BoardProfile, CliError> {
-    boards.get(name).ok_or_else(|| {
-        let known: Vec<_> = boards.iter().map(|(board, _)| board.name.as_str()).collect();
-        CliError::Usage(format!("board `{}` is unknown; known are {}", name.escape_debug(), known.join(", ")))
-    })
 }
 
 fn source_date_epoch() -> Result<Option<Epoch>, CliError> {

@@ -13,11 +13,11 @@ use crate::store::Location;
 
 /// The result of `pack`, in the form in which programs get it.
 #[derive(Serialize)]
-pub(super) struct Summary<'a> {
+pub(super) struct Summary {
     firmware: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<ImageSummary>,
-    findings: &'a Report,
+    findings: Report,
 }
 
 #[derive(Serialize)]
@@ -38,17 +38,12 @@ struct ImageSummary {
     next: String,
 }
 
-impl<'a> Summary<'a> {
-    pub(super) fn refused(firmware: &Path, findings: &'a Report) -> Self {
+impl Summary {
+    pub(super) fn refused(firmware: &Path, findings: Report) -> Self {
         Summary { firmware: firmware.display().to_string(), image: None, findings }
     }
 
-    pub(super) fn packed(
-        firmware: &Path,
-        packed: &Packed,
-        destination: &Location,
-        findings: &'a Report,
-    ) -> Self {
+    pub(super) fn packed(firmware: &Path, packed: &Packed, destination: &Location, findings: Report) -> Self {
         let decisions = &packed.decisions;
         let reference = &decisions.reference.value;
         let image = ImageSummary {
@@ -69,12 +64,6 @@ impl<'a> Summary<'a> {
                 .map(|platforms| platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
         };
         Summary { firmware: firmware.display().to_string(), image: Some(image), findings }
-    }
-
-    pub(super) fn print_json(&self, destination: &Location) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(self)?;
-        text.push(b'\n');
-        print(destination, &text)
     }
 
     pub(super) fn print_text(&self, destination: &Location) -> io::Result<()> {
@@ -105,6 +94,13 @@ impl<'a> Summary<'a> {
 
 fn line<T>(title: &str, value: &str, choice: &Choice<T>) -> String {
     format!("  {title:<9} {value:<24} ({choice})\n")
+}
+
+/// For programs; to standard error where the image itself is on standard output.
+pub(super) fn print_json(value: &impl Serialize, to_stderr: bool) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    if to_stderr { io::stderr().write_all(&text) } else { io::stdout().write_all(&text) }
 }
 
 /// To standard output, unless the image itself goes there.

@@ -21,6 +21,10 @@ pub struct BadReference {
     problem: &'static str,
 }
 
+/// What a tag looks like (distribution-spec, "Pulling manifests").
+const TAG: &str =
+    "a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and begins with none of the last two";
+
 impl BadReference {
     /// For names that hold this one.
     pub(crate) fn new(text: &str, problem: &'static str) -> Self {
@@ -44,6 +48,17 @@ impl Reference {
     /// The tag alone: `latest`.
     pub fn tag(&self) -> &str {
         &self.tag
+    }
+
+    /// The same name with another tag.
+    ///
+    /// # Errors
+    /// If it can be no tag.
+    pub fn with_tag(&self, tag: &str) -> Result<Self, BadReference> {
+        if !is_tag(tag) {
+            return Err(BadReference::new(tag, TAG));
+        }
+        Ok(Reference { tag: tag.to_owned(), ..self.clone() })
     }
 
     /// The last part of the name: `zephyr`.
@@ -101,9 +116,7 @@ impl FromStr for Reference {
             _ => (text, "latest"),
         };
         if !is_tag(tag) {
-            return Err(bad(
-                "a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and begins with none of the last two",
-            ));
+            return Err(bad(TAG));
         }
         let (domain, path) = split_domain(name);
         if !is_domain(domain) {

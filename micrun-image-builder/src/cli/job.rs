@@ -1,0 +1,200 @@
+//! Does one job of `pack`: one firmware, one image.
+
+use std::path::{Path, PathBuf};
+
+use micrun_image_spec::board::{BoardProfile, Boards};
+
+use super::render::printable;
+use super::summary::Summary;
+use super::{CliError, Format, places, render};
+use crate::check::{self, Code, Report};
+use crate::image::{Epoch, ImageError};
+use crate::pack::{Packed, Request, pack};
+use crate::project::Job;
+use crate::sbom::{Sbom, SbomError, SbomSource};
+use crate::source::{ReadAt, RegularFile};
+use crate::store::Location;
+use crate::zephyr::Build;
+
+/// What all jobs of a command have in common.
+pub(super) struct Settings<'a> {
+    pub(super) boards: &'a Boards,
+    pub(super) epoch: Option<Epoch>,
+    pub(super) format: Format,
+    pub(super) quiet: bool,
+}
+
+/// What came of a job.
+pub(super) struct Outcome {
+    /// True if there is an image; else the findings say why not.
+    pub(super) packed: bool,
+    /// All of it, for programs.
+    pub(super) summary: Summary,
+    /// True if the image itself went to standard output.
+    pub(super) image_on_stdout: bool,
+}
+
+/// Packs, writes, and tells people; programs are for the caller to tell.
+pub(super) fn run(job: &Job, settings: &Settings<'_>) -> Result<Outcome, CliError> {
+    let mut report = Report::default();
+    let input = Input::find(job, &mut report);
+    let destination = destination(job, &input.path)?;
+    let sboms = given_sboms(&job.sboms)?;
+    let packed = read_and_pack(job, settings, &input, &mut report)?;
+    if settings.format == Format::Text {
+        render::report(&report, &input.path, settings.quiet);
+    }
+    let summary = match &packed {
+        Some(packed) => {
+            write(packed, sboms, &destination, settings.epoch)?;
+            Summary::packed(&input.path, packed, &destination, report)
+        }
+        None => Summary::refused(&input.path, report),
+    };
+    if settings.format == Format::Text && !settings.quiet {
+        summary.print_text(&destination)?;
+    }
+    Ok(Outcome { packed: packed.is_some(), summary, image_on_stdout: destination == Location::Stdout })
+}
+
+fn read_and_pack(
+    job: &Job,
+    settings: &Settings<'_>,
+    input: &Input,
+    report: &mut Report,
+) -> Result<Option<Packed>, CliError> {
+    let boot_image = job.boot_image.as_deref().map(open_boot_image).transpose()?;
+    let request = Request {
+        file_stem: &input.path.file_stem().unwrap_or_default().to_string_lossy(),
+        tag: job.tag.clone(),
+        board: job.board.as_deref().map(|name| board(settings.boards, name)).transpose()?,
+        pedestal: job.pedestal,
+        rtos: job.rtos.clone(),
+        platforms: job.platforms.clone(),
+        boot_image: boot_image.as_ref().map(|file| file as &dyn ReadAt),
+        raw: job.raw.clone(),
+        compression: job.compression.unwrap_or_default(),
+        keys: job.keys.clone(),
+        annotations: job.annotations.clone(),
+        allow: job.allow.clone(),
+        epoch: settings.epoch,
+        boards: settings.boards,
+        build: input.build.as_ref(),
+        generate_sbom: job.sboms.contains(&SbomSource::Generate),
+    };
+    if report.has_errors() {
+        return Ok(None);
+    }
+    let firmware = match RegularFile::open(&input.path) {
+        Ok(firmware) => firmware,
+        Err(error) => {
+            check::unreadable(&error, report);
+            return Ok(None);
+        }
+    };
+    let packed = pack(&request, &firmware, report)?;
+    // A build that is still running would leave an image of half of each.
+    for file in [&firmware].into_iter().chain(&boot_image) {
+        file.check_unchanged().map_err(ImageError::write("the image"))?;
+    }
+    Ok(packed)
+}
+
+/// Writes the image, and what is attached to it.
+fn write(
+    packed: &Packed,
+    sboms: Vec<Sbom>,
+    destination: &Location,
+    epoch: Option<Epoch>,
+) -> Result<(), CliError> {
+    let sink = places::sink(destination, &packed.decisions.reference.value, epoch.unwrap_or_default())?;
+    let root = packed.image.descriptor();
+    let attached = sboms.into_iter().chain(packed.sbom.clone()).map(|sbom| sbom.attach(root, epoch));
+    Ok(packed.image.write(sink, &attached.collect::<Result<Vec<_>, _>>()?)?)
+}
+
+/// The firmware: the file that was given, or the one in the build directory that was given.
+struct Input {
+    path: PathBuf,
+    build: Option<Build>,
+}
+
+impl Input {
+    /// Of a directory that is no build, the report says so.
+    fn find(job: &Job, report: &mut Report) -> Self {
+        let given = || Input { path: job.firmware.clone(), build: None };
+        if !job.firmware.is_dir() && job.domain.is_none() {
+            return given();
+        }
+        match Build::open(&job.firmware, job.domain.as_deref()) {
+            Ok(build) => {
+                if job.sboms.is_empty() {
+                    note_sboms(&build, report);
+                }
+                Input { path: build.elf.clone(), build: Some(build) }
+            }
+            Err(error) => {
+                let message = format!("cannot read the firmware: {error}");
+                report.add(Code::Unreadable, None, message, error.remedy());
+                given()
+            }
+        }
+    }
+}
+
+/// Says that a build has bills of materials of its own.
+fn note_sboms(build: &Build, report: &mut Report) {
+    if build.spdx.is_empty() {
+        return;
+    }
+    let options: Vec<_> = build.spdx.iter().map(|path| format!("--sbom {}", path.display())).collect();
+    report.add(
+        Code::SbomNotAttached,
+        None,
+        format!("west spdx left {} documents, which are not attached", build.spdx.len()),
+        format!("attach them with {}", options.join(" ")),
+    );
+}
+
+/// The files that shall be attached.
+fn given_sboms(sources: &[SbomSource]) -> Result<Vec<Sbom>, SbomError> {
+    let files = sources.iter().filter_map(|source| match source {
+        SbomSource::File(path) => Some(path),
+        SbomSource::Generate => None,
+    });
+    files.map(|path| Sbom::read(path)).collect()
+}
+
+fn destination(job: &Job, firmware: &Path) -> Result<Location, CliError> {
+    let destination = job.output.clone().unwrap_or_else(|| Location::beside(firmware));
+    places::check_output(&destination)?;
+    if let Location::Archive(image) | Location::Layout(image) = &destination
+        && image.tag.is_some()
+    {
+        return Err(CliError::Usage(format!(
+            "`{destination}` has a tag; give it with --tag and leave it out here"
+        )));
+    }
+    for (input, what) in [(Some(firmware), "firmware"), (job.boot_image.as_deref(), "boot image")] {
+        if input.is_some_and(|input| input.is_file() && destination.is_same_file(input)) {
+            return Err(CliError::Usage(format!(
+                "the output is the {what} itself: give another file with -o"
+            )));
+        }
+    }
+    Ok(destination)
+}
+
+fn open_boot_image(path: &Path) -> Result<RegularFile, CliError> {
+    RegularFile::open(path).map_err(|error| {
+        CliError::Usage(format!("--boot-image {}: {error}", printable(&path.display().to_string())))
+    })
+}
+
+/// The board that a user names.
+pub(super) fn board<'b>(boards: &'b Boards, name: &str) -> Result<&'b BoardProfile, CliError> {
+    boards.get(name).ok_or_else(|| {
+        let known: Vec<_> = boards.iter().map(|(board, _)| board.name.as_str()).collect();
+        CliError::Usage(format!("board `{}` is unknown; known are {}", name.escape_debug(), known.join(", ")))
+    })
+}

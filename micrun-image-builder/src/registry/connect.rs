@@ -106,7 +106,7 @@ impl Connector {
             Rustls(error) => self.explain_tls(&error, at, url),
             Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 Some(tls) => self.explain_tls(tls, at, url),
-                None => self.explain_io(&error, at),
+                None => explain_io(&error, at, url),
             },
             Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
                 let problem = format!("nobody answers within {} s", self.options.connect_timeout.as_secs());
@@ -131,23 +131,6 @@ impl Connector {
                 RegistryError::Nonsense { at, problem: format!("no request can be made of it ({error})") }
             }
             other => RegistryError::Cut { at, problem: other.to_string() },
-        }
-    }
-
-    fn explain_io(&self, error: &io::Error, at: At) -> RegistryError {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                RegistryError::Cut { at, problem: "the connection was closed without an answer".to_owned() }
-            }
-            io::ErrorKind::ConnectionRefused => RegistryError::NoConnection {
-                at,
-                problem: "refused: no server listens there".to_owned(),
-                help: CHECK_NETWORK.to_owned(),
-            },
-            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
-                RegistryError::NoConnection { at, problem: error.to_string(), help: CHECK_NETWORK.to_owned() }
-            }
-            _ => RegistryError::Cut { at, problem: format!("the connection broke: {error}") },
         }
     }
 
@@ -176,6 +159,29 @@ impl Connector {
             _ => (error.to_string(), "Check that the registry speaks TLS 1.2 or 1.3".to_owned()),
         };
         RegistryError::Tls { at, problem, help }
+    }
+}
+
+fn explain_io(error: &io::Error, at: At, url: &Uri) -> RegistryError {
+    let no_connection = |problem: &str| RegistryError::NoConnection {
+        at: at.clone(),
+        problem: problem.to_owned(),
+        help: CHECK_NETWORK.to_owned(),
+    };
+    let text = error.to_string();
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            RegistryError::Cut { at, problem: "the connection was closed without an answer".to_owned() }
+        }
+        io::ErrorKind::ConnectionRefused => no_connection("refused: no server listens there"),
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => no_connection(&text),
+        // The standard library has no kind for it; the words are its own, or those of Windows.
+        _ if ["failed to lookup address", "No such host"].iter().any(|words| text.contains(words))
+            && !text.contains("Temporary") =>
+        {
+            RegistryError::NoHost { at, host: url.host().unwrap_or_default().to_owned() }
+        }
+        _ => RegistryError::Cut { at, problem: format!("the connection broke: {text}") },
     }
 }
 

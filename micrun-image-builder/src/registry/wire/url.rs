@@ -38,17 +38,15 @@ pub fn resolve(base: &Uri, location: &str) -> Result<Uri, BadLocation> {
     let location = location.split('#').next().unwrap_or_default();
     let scheme = base.scheme_str().unwrap_or("https");
     let authority = base.authority().map_or("", |authority| authority.as_str());
-    let text = if has_scheme(location) {
-        location.to_owned()
-    } else if location.starts_with("//") {
-        format!("{scheme}:{location}")
-    } else if location.starts_with('/') {
-        format!("{scheme}://{authority}{location}")
-    } else if location.starts_with('?') {
-        format!("{scheme}://{authority}{}{location}", base.path())
-    } else {
-        let directory = base.path().rsplit_once('/').map_or("", |(directory, _)| directory);
-        format!("{scheme}://{authority}{directory}/{location}")
+    let text = match scheme_of(location) {
+        Some(scheme) if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
+            return Err(BadLocation::Scheme);
+        }
+        Some(_) => location.to_owned(),
+        None if location.starts_with("//") => format!("{scheme}:{location}"),
+        None if location.starts_with('/') => format!("{scheme}://{authority}{location}"),
+        None if location.starts_with('?') => format!("{scheme}://{authority}{}{location}", base.path()),
+        None => format!("{scheme}://{authority}{}", beside(base.path(), location)),
     };
     let url: Uri = text.parse().map_err(|_| BadLocation::NotUrl)?;
     match (url.scheme_str(), url.authority()) {
@@ -56,16 +54,33 @@ pub fn resolve(base: &Uri, location: &str) -> Result<Uri, BadLocation> {
             Err(BadLocation::User)
         }
         (Some("http" | "https"), Some(authority)) if !authority.host().is_empty() => Ok(url),
-        (Some("http" | "https"), _) => Err(BadLocation::NotUrl),
-        _ => Err(BadLocation::Scheme),
+        _ => Err(BadLocation::NotUrl),
     }
 }
 
-fn has_scheme(location: &str) -> bool {
-    let end = location.find([':', '/', '?']).filter(|&at| location[at..].starts_with(':'));
-    end.is_some_and(|end| {
-        end > 0 && location[..end].bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
-    })
+fn scheme_of(location: &str) -> Option<&str> {
+    let end = location.find([':', '/', '?']).filter(|&at| location[at..].starts_with(':'))?;
+    let scheme = &location[..end];
+    let is_scheme = end > 0 && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    is_scheme.then_some(scheme)
+}
+
+/// A relative path seen from another, without its dots (RFC 3986, section 5.2.4).
+fn beside(path: &str, relative: &str) -> String {
+    let (relative, query) = relative.split_at(relative.find('?').unwrap_or(relative.len()));
+    let mut parts: Vec<&str> = path.split('/').skip(1).collect();
+    parts.pop();
+    let mut last = "";
+    for part in relative.split('/') {
+        last = part;
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let end = if matches!(last, "." | "..") && !parts.is_empty() { "/" } else { "" };
+    format!("/{}{end}{query}", parts.join("/"))
 }
 
 /// True if both are the same server: only the registry's own gets its credentials.
@@ -122,6 +137,9 @@ mod tests {
             ("//cdn.example/up", "https://cdn.example/up"),
             ("/v2/a/blobs/uploads/id?_state=x", "https://r.example:5000/v2/a/blobs/uploads/id?_state=x"),
             ("id?_state=a:b", "https://r.example:5000/v2/a/blobs/uploads/id?_state=a:b"),
+            ("./id", "https://r.example:5000/v2/a/blobs/uploads/id"),
+            ("../../b/../c?d=..", "https://r.example:5000/v2/a/c?d=.."),
+            ("../../../../../..", "https://r.example:5000/"),
             ("?_state=y", "https://r.example:5000/v2/a/blobs/uploads/?_state=y"),
             (" /x#fragment", "https://r.example:5000/x"),
         ] {

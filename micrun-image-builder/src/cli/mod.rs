@@ -13,6 +13,7 @@ use micrun_image_spec::board::{BoardError, Boards};
 use crate::image::{ArtifactError, BadEpoch, ImageError};
 use crate::project::ProjectError;
 use crate::sbom::SbomError;
+use crate::sign::{SignError, VerifyError};
 use crate::store::StoreError;
 
 mod boards;
@@ -20,9 +21,9 @@ mod check;
 mod job;
 mod pack;
 mod places;
-#[allow(dead_code, reason = "the options of the commands to come")]
 mod registry;
 mod render;
+mod sign;
 mod summary;
 
 /// Checks RTOS firmware and packs it into OCI images, which containerd runs with the runtime io.containerd.mica.v2.
@@ -50,6 +51,10 @@ enum Command {
     Check(Box<check::CheckArgs>),
     /// Check a firmware and pack it into an image
     Pack(Box<pack::PackArgs>),
+    /// Sign an image with a key, as cosign does
+    Sign(Box<sign::SignArgs>),
+    /// Verify that the owner of a key signed an image
+    Verify(Box<sign::VerifyArgs>),
     /// List, show and validate board profiles
     Boards(boards::BoardsArgs),
     /// Print a completion script for a shell
@@ -111,6 +116,12 @@ enum CliError {
     Sbom(#[from] SbomError),
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
+    #[error(transparent)]
+    Key(#[from] sign::KeyPlaceError),
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     #[error("cannot print the result: {0}")]
     Print(#[from] io::Error),
 }
@@ -143,6 +154,8 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Check(args) => check::run(&args),
         Command::Pack(args) => pack::run(&args),
+        Command::Sign(args) => sign::sign(&args),
+        Command::Verify(args) => sign::verify(&args),
         Command::Boards(args) => boards::run(&args),
         Command::Completions { shell } => {
             // Into memory first: clap_complete panics where its output cannot be written.

@@ -38,7 +38,7 @@ pub enum VerifyError {
         tag: String,
     },
     /// Nothing of it counts.
-    #[error("nothing beside {image} is a signature of this key over it; {}", list(.rejected))]
+    #[error("nothing beside {image} is a signature of this key over it. Found: {}", list(.rejected))]
     NoneCounts {
         /// The image.
         image: Sha256Digest,

@@ -106,6 +106,37 @@ fn logs_in_with_tokens() {
 }
 
 #[test]
+fn a_token_service_without_tls_gets_no_credentials() {
+    let certificates = Arc::new(Certificates::new());
+    let service = tokens::start(Arc::clone(&certificates), USER, PASSWORD);
+    let server =
+        DebianRegistry::with_tls_and_tokens(&format!("http://{}/token", service.address), &certificates);
+    let tls = Options { plain_http: false, ca_files: vec![certificates.path("ca.pem")], ..options() };
+    let registry = registry(Options { login: password(USER, PASSWORD), ..tls });
+    let error = registry.source(&name(server.address)).resolve().unwrap_err().to_string();
+    assert!(error.contains("without TLS") && service.requests().is_empty(), "{error}");
+}
+
+#[test]
+fn skopeo_reads_what_went_up_and_what_it_puts_up_comes_back() {
+    let server = DebianRegistry::open();
+    let image = Image::new(LAYER);
+    image.push(registry(options()).sink(&name(server.address))).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let layout = format!("oci:{}:v1", dir.path().join("layout").display());
+    let remote = |name: &str| format!("docker://{}/{name}", server.address);
+    skopeo(&["copy", "--preserve-digests", "--src-tls-verify=false", &remote("a/b:v1"), &layout]);
+    skopeo(&["copy", "--preserve-digests", "--dest-tls-verify=false", &layout, &remote("c/d:v2")]);
+    image.pull(&registry(options()).source(&remote("c/d:v2").parse().unwrap())).unwrap();
+}
+
+fn skopeo(arguments: &[&str]) {
+    let output = std::process::Command::new("skopeo").args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("skopeo is missing ({error}): install skopeo"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn trusts_the_ca_that_it_is_given_and_no_other() {
     let certificates = Certificates::new();
     let server = DebianRegistry::with_tls(&certificates);

@@ -463,6 +463,52 @@ fn a_registry_that_takes_a_part_gets_the_rest() {
 }
 
 #[test]
+fn a_registry_that_lost_what_it_said_it_had_gets_the_layer_anew() {
+    let (result, script) =
+        upload(100_000, |request| match (request.method.as_str(), request.header("Content-Range")) {
+            ("PATCH", Some("0-99999")) if request.path.contains("_state=a") => Reply::nothing(),
+            ("GET", _) => Reply::new(204, &[("Location", "/resumed"), ("Range", "0-49999")], b""),
+            ("PATCH", Some("50000-99999")) => {
+                Reply::new(202, &[("Location", "/resumed"), ("Range", "0-99999")], b"")
+            }
+            ("PUT", _) => Reply::new(400, &[], br#"{"errors":[{"code":"DIGEST_INVALID"}]}"#),
+            _ => Reply::status(500),
+        });
+    assert!(result.unwrap_err().to_string().contains("given up after"));
+    let posts = script.lines().iter().filter(|line| line.starts_with("POST")).count();
+    assert!(posts >= 2, "{:?}", script.lines());
+}
+
+#[test]
+fn a_token_that_expires_costs_no_upload() {
+    let service =
+        Script::start(|_, count| Reply::new(200, &[], format!(r#"{{"token":"t{count}"}}"#).as_bytes()));
+    let bearer = format!("Bearer realm=\"http://{}/token\"", service.address);
+    let refuse = |request: &Request| {
+        let old = request.method == "PATCH" && request.header("Authorization") == Some("Bearer t0");
+        old.then(|| Reply::new(401, &[("WWW-Authenticate", "Bearer realm=\"/token\"")], b""))
+    };
+    let script = Script::refusing(refuse, move |request, count| {
+        match (request.header("Authorization"), request.method.as_str()) {
+            _ if request.path.starts_with("/token") => Reply::new(200, &[], br#"{"token":"new"}"#),
+            (None, _) => Reply::new(401, &[("WWW-Authenticate", &bearer)], b""),
+            (_, "POST") => Reply::new(202, &[("Location", &format!("/up/{count}"))], b""),
+            (_, "PATCH") => Reply::status(202),
+            _ => Reply::status(201),
+        }
+    });
+    let image = Image::new(8 << 20);
+    registry(options())
+        .sink(&name(script.address))
+        .put_blob(&image.layer_descriptor(), &image.layer)
+        .unwrap();
+    let sent: Vec<(String, usize)> =
+        script.requests().into_iter().map(|one| (one.method, one.body.len())).collect();
+    let sent: Vec<(&str, usize)> = sent.iter().map(|(method, size)| (method.as_str(), *size)).collect();
+    assert_eq!(sent, [("POST", 0), ("POST", 0), ("PATCH", 0), ("GET", 0), ("PATCH", 8 << 20), ("PUT", 0)]);
+}
+
+#[test]
 fn strange_answers_to_an_upload() {
     for (answer, hint) in [
         (

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub(super) struct Connector {
     pub(super) options: Options,
     /// Without and with TLS, each through the proxy and around it.
     agents: [[OnceLock<Agent>; 2]; 2],
+    no_system_roots: AtomicBool,
 }
 
 impl fmt::Debug for Connector {
@@ -36,7 +38,7 @@ impl fmt::Debug for Connector {
 
 impl Connector {
     pub(super) fn new(options: Options) -> Self {
-        Connector { options, agents: Default::default() }
+        Connector { options, agents: Default::default(), no_system_roots: AtomicBool::new(false) }
     }
 
     /// Sends a request and reads the head of the answer.
@@ -90,6 +92,7 @@ impl Connector {
         }
         // Those that cannot be read are of no use here; if none can, the handshake fails with a hint.
         let system = rustls_native_certs::load_native_certs().certs;
+        self.no_system_roots.store(system.is_empty(), Relaxed);
         roots.extend(system.iter().map(|certificate| Certificate::from_der(certificate).to_owned()));
         Ok(TlsConfig::builder()
             .root_certs(RootCerts::Specific(Arc::new(roots)))
@@ -138,27 +141,32 @@ impl Connector {
         use rustls::CertificateError::{
             Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
         };
-        let (problem, help) = match error {
-            rustls::Error::InvalidMessage(_) => {
-                let near =
-                    if url.host().is_some_and(is_loopback) { ", which is on this machine" } else { "" };
-                let problem = format!("the server{near}, speaks no TLS");
-                let problem = if near.is_empty() { problem.replace("server,", "server") } else { problem };
-                (problem, "If it is meant to be without encryption, give --plain-http".to_owned())
+        use rustls::Error::{InvalidCertificate, InvalidMessage};
+        let problem = match error {
+            InvalidMessage(_) if url.host().is_some_and(is_loopback) => {
+                "the server, which is on this machine, speaks no TLS".to_owned()
             }
-            rustls::Error::InvalidCertificate(
-                Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. },
-            ) => (error.to_string(), "Check this machine's clock, and the registry's certificate".to_owned()),
-            rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
-                (error.to_string(), "Use a name that the registry's certificate is for".to_owned())
-            }
-            rustls::Error::InvalidCertificate(_) => (
-                error.to_string(),
-                "If the registry has a CA of its own, give its certificate with --ca-file".to_owned(),
-            ),
-            _ => (error.to_string(), "Check that the registry speaks TLS 1.2 or 1.3".to_owned()),
+            InvalidMessage(_) => "the server speaks no TLS".to_owned(),
+            error => error.to_string(),
         };
-        RegistryError::Tls { at, problem, help }
+        let help = match error {
+            InvalidMessage(_) => "If it is meant to be without encryption, give --plain-http",
+            InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }) => {
+                "Check this machine's clock, and the registry's certificate"
+            }
+            InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
+                "Use a name that the registry's certificate is for"
+            }
+            InvalidCertificate(_) if self.no_system_roots.load(Relaxed) => {
+                "This machine has no CA certificates (Debian's package is ca-certificates): install them, or give some \
+                 with --ca-file"
+            }
+            InvalidCertificate(_) => {
+                "If the registry has a CA of its own, give its certificate with --ca-file"
+            }
+            _ => "Check that the registry speaks TLS 1.2 or 1.3",
+        };
+        RegistryError::Tls { at, problem, help: help.to_owned() }
     }
 }
 

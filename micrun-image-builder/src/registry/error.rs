@@ -42,7 +42,7 @@ pub enum RegistryError {
         help: String,
     },
     /// The connection ended too early, or nothing came over it for too long.
-    #[error("cannot {at}: {problem}. Try again; what was transferred before is not used as an image")]
+    #[error("cannot {at}: {problem}. Try again: nothing that came half counts as an image")]
     Cut {
         /// What was being done, and where.
         at: At,

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_registrys_own_helper_comes_first() {
+    fn the_helper_for_the_registry_comes_first() {
         let file = r#"{"credHelpers":{"r.example":"pass","other.example":"x"},"credsStore":"desktop"}"#;
         let file = AuthFile::parse(file.as_bytes()).unwrap();
         assert_eq!(file.helpers("r.example").collect::<Vec<_>>(), ["pass", "desktop"]);

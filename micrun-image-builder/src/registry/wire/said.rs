@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_registrys_form_and_any_other() {
+    fn reads_the_form_of_registries_and_any_other() {
         let body =
             r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"v1"}}]}"#;
         assert_eq!(shown(body).as_deref(), Some("MANIFEST_UNKNOWN: manifest unknown"));

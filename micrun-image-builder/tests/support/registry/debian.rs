@@ -36,22 +36,17 @@ impl DebianRegistry {
     }
 
     pub fn with_tls(certificates: &Certificates) -> Self {
-        let (certificate, key) = (certificates.path("cert.pem"), certificates.path("key.pem"));
-        Self::configured(
-            &format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display()),
-            |_| String::new(),
-        )
+        Self::configured(&tls(certificates), |_| String::new())
+    }
+
+    /// Over TLS, with tokens from elsewhere.
+    pub fn with_tls_and_tokens(realm: &str, certificates: &Certificates) -> Self {
+        Self::configured(&tls(certificates), |_| token_auth(realm, certificates))
     }
 
     /// Tokens come from `realm` and are signed with the key of these certificates.
     pub fn with_tokens(realm: &str, certificates: &Certificates) -> Self {
-        let bundle = certificates.path("ca.pem");
-        Self::start(|_| {
-            format!(
-                "auth: {{token: {{realm: '{realm}', service: test-registry, issuer: test-issuer, rootcertbundle: {}}}}}\n",
-                bundle.display()
-            )
-        })
+        Self::start(|_| token_auth(realm, certificates))
     }
 
     fn start(more: impl Fn(&Path) -> String) -> Self {
@@ -95,4 +90,17 @@ impl Drop for DebianRegistry {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn tls(certificates: &Certificates) -> String {
+    let (certificate, key) = (certificates.path("cert.pem"), certificates.path("key.pem"));
+    format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display())
+}
+
+fn token_auth(realm: &str, certificates: &Certificates) -> String {
+    let bundle = certificates.path("ca.pem");
+    let bundle = bundle.display();
+    format!(
+        "auth: {{token: {{realm: '{realm}', service: test-registry, issuer: test-issuer, rootcertbundle: {bundle}}}}}\n"
+    )
 }

@@ -58,13 +58,23 @@ impl Reply {
 pub struct Script {
     pub address: SocketAddr,
     log: Arc<Mutex<Vec<Request>>>,
+    /// Answers requests that ask first (`Expect: 100-continue`), before their body has come.
+    refusal: fn(&Request) -> Option<Reply>,
 }
 
 impl Script {
     /// The handler gets every request and how many came before it.
     pub fn start(handler: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::refusing(|_| None, handler)
+    }
+
+    /// The same with a look at requests that ask whether they may send their body.
+    pub fn refusing(
+        refusal: fn(&Request) -> Option<Reply>,
+        handler: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let script = Script { address: listener.local_addr().unwrap(), log: Arc::default() };
+        let script = Script { address: listener.local_addr().unwrap(), log: Arc::default(), refusal };
         let (shared, handler) = (script.clone(), Arc::new(handler));
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -85,14 +95,18 @@ impl Script {
 
     fn serve(&self, stream: TcpStream, handler: &dyn Fn(&Request, usize) -> Reply) {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let Some(request) = read_request(&mut reader, &stream) else { return };
+        let Some(mut request) = read_head(&mut reader) else { return };
+        let refused = request.header("Expect").and_then(|_| (self.refusal)(&request));
+        if refused.is_none() {
+            read_body(&mut request, &mut reader, &stream);
+        }
         let count = {
             let mut log = self.log.lock().unwrap();
             log.push(request.clone());
             log.len() - 1
         };
         let head = request.method == "HEAD";
-        let mut reply = handler(&request, count).0;
+        let mut reply = refused.unwrap_or_else(|| handler(&request, count)).0;
         if let Some(end) = reply.windows(4).position(|four| four == b"\r\n\r\n").filter(|_| head) {
             reply.truncate(end + 4);
         }
@@ -103,7 +117,7 @@ impl Script {
     }
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>, mut stream: &TcpStream) -> Option<Request> {
+fn read_head(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|&n| n > 0)?;
     let mut words = line.split_whitespace();
@@ -112,16 +126,16 @@ fn read_request(reader: &mut BufReader<TcpStream>, mut stream: &TcpStream) -> Op
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.split_once(':') else { break };
+        let Some((name, value)) = line.split_once(':') else { return Some(request) };
         request.headers.push((name.to_owned(), value.trim().to_owned()));
     }
+}
+
+fn read_body(request: &mut Request, reader: &mut BufReader<TcpStream>, mut stream: &TcpStream) {
     if request.header("Expect").is_some() {
-        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+        let _ = stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
     let length = request.header("Content-Length").map_or(0, |length| length.parse().unwrap());
-    let mut body = Vec::new();
-    let _ = reader.take(length).read_to_end(&mut body);
-    request.whole = body.len() as u64 == length;
-    request.body = body;
-    Some(request)
+    let _ = reader.take(length).read_to_end(&mut request.body);
+    request.whole = request.body.len() as u64 == length;
 }

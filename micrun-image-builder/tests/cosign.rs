@@ -115,6 +115,41 @@ fn the_builder_accepts_what_cosign_signs() {
     }
 }
 
+#[test]
+fn the_builder_finds_payloads_among_the_referrers() {
+    let registry = DebianRegistry::open();
+    let [cosign, _] = Cosign::all();
+    let mine = cosign.generate_key_pair("mine");
+    let (repository, digest) = Repository::with_image(&registry, "experiment");
+    cosign.sign_into_referrer(&repository.at(digest), &mine);
+    let verified = verify_image(&repository.source(), &mine.read_public()).unwrap();
+    assert_eq!(verified.accepted[0].repository, Some(repository.full_name()));
+}
+
+/// Its manifests are not signed one by one.
+#[test]
+fn an_index_is_signed_as_a_whole() {
+    let registry = DebianRegistry::open();
+    for cosign in Cosign::all() {
+        let mine = cosign.generate_key_pair("mine");
+        for stored in BOTH {
+            let name = format!("index/{:?}-{stored:?}", cosign.series).to_lowercase();
+            let (repository, manifest) = Repository::with_image(&registry, &name);
+            let media_type = MediaType::ImageIndex;
+            let index = json!({
+                "schemaVersion": 2,
+                "mediaType": media_type.to_string(),
+                "manifests": [repository.source().resolve().unwrap()],
+            });
+            let index = index.to_string().into_bytes();
+            Box::new(repository.sink()).finish(&describe(media_type, &index), &index).unwrap();
+            sign(&repository, &mine, stored);
+            cosign.accepts(&repository.at(Sha256Digest::of(&index)), &mine.public, stored);
+            cosign.refuses(&repository.at(manifest), &mine.public, stored);
+        }
+    }
+}
+
 /// Signed on a machine that never sees the registry.
 #[test]
 fn an_image_signed_in_an_archive_is_signed_in_the_registry() {

@@ -336,6 +336,9 @@ fn reads_keys_of_openssl_and_names_those_it_cannot_use() {
     assert!(matches!(PublicKey::parse(key_pem(1).as_bytes()), Err(KeyError::Other { .. })));
     assert!(matches!(refused(&pem("RSA PRIVATE KEY", b"")), KeyError::Kind(_)));
     assert!(matches!(refused(&pem("ENCRYPTED PRIVATE KEY", b"")), KeyError::OpenSslEncryption));
+    let old =
+        "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END EC PRIVATE KEY-----\n";
+    assert!(matches!(refused(old), KeyError::OpenSslEncryption));
     assert!(matches!(refused(&pem("PRIVATE KEY", b"\x30\x00")), KeyError::Damaged(_)));
     assert!(matches!(refused("-----BEGIN PRIVATE KEY-----\nAAAA\n"), KeyError::Damaged(_)));
     // Ed25519 (RFC 8410, section 10.1).

@@ -178,12 +178,11 @@ impl PublicKey {
 fn block(file: &[u8]) -> Result<(&str, Vec<u8>), KeyError> {
     let text = str::from_utf8(file).map_err(|_| KeyError::NotPem)?;
     let block = pem::first_block(text, EC_PARAMETERS).ok_or(KeyError::NotPem)?;
-    let damaged = || {
-        KeyError::Damaged(format!(
-            "its block `{}` is cut off, or no base64, or encrypted in OpenSSL's old way",
-            printable(block.label)
-        ))
-    };
+    if block.has_headers {
+        return Err(KeyError::OpenSslEncryption);
+    }
+    let damaged =
+        || KeyError::Damaged(format!("its block `{}` is cut off, or no base64", printable(block.label)));
     Ok((block.label, block.contents.ok_or_else(damaged)?))
 }
 

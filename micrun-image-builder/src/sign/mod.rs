@@ -3,10 +3,10 @@
 //!
 //! | module | what it knows |
 //! | --- | --- |
-//! | [`key`] | keys: cosign's encrypted ones, PKCS#8, SEC 1, public ones |
-//! | [`create`] | making a signature and putting it beside the image |
-//! | [`verify`] | finding signatures beside an image, and judging them |
-//! | [`verdict`] | where one was found, and why it counts or not |
+//! | `key` | keys: cosign's encrypted ones, PKCS#8, SEC 1, public ones |
+//! | `create` | making a signature and putting it beside the image |
+//! | `verify` | finding signatures beside an image, and judging them |
+//! | `verdict` | where one was found, and why it counts or not |
 //! | [`bundle`] | the Sigstore bundle, which cosign 3 writes |
 //! | [`statement`] | the statement that a bundle signs |
 //! | [`legacy`] | the manifest under the `.sig` tag, which cosign 1 and 2 write |

@@ -5,7 +5,9 @@ use super::base64;
 /// What stands between `BEGIN` and `END`.
 pub(super) struct Block<'a> {
     pub(super) label: &'a str,
-    /// None if it is no base64, or the end is missing. Old encrypted keys of OpenSSL are so, too.
+    /// True if headers stand before the contents (RFC 1421). Keys have them that OpenSSL encrypted in its older way.
+    pub(super) has_headers: bool,
+    /// None if it is no base64, or the end is missing.
     pub(super) contents: Option<Vec<u8>>,
 }
 
@@ -23,7 +25,8 @@ pub(super) fn first_block<'a>(text: &'a str, ignored: &str) -> Option<Block<'a>>
             }
         });
         if label != ignored {
-            return Some(Block { label, contents: base64::decode(&body).filter(|_| ended) });
+            let contents = base64::decode(&body).filter(|_| ended);
+            return Some(Block { label, has_headers: body.contains(':'), contents });
         }
     }
     None
@@ -47,6 +50,12 @@ mod tests {
         let block = first_block(text, PARAMETERS).unwrap();
         assert_eq!((block.label, block.contents), ("EC PRIVATE KEY", Some(vec![1, 2, 3])));
         assert_eq!(first_block(text, "").unwrap().label, PARAMETERS);
+    }
+
+    #[test]
+    fn notices_headers() {
+        let text = "-----BEGIN A-----\nProc-Type: 4,ENCRYPTED\n\nAQID\n-----END A-----\n";
+        assert!(first_block(text, PARAMETERS).unwrap().has_headers);
     }
 
     #[test]

@@ -78,6 +78,15 @@ impl Cosign {
         self.run(&arguments).unwrap();
     }
 
+    /// Signs in the older format, and stores that as a referrer: an experiment of cosign 2.
+    pub fn sign_into_referrer(&self, image: &str, key: &KeyPair) {
+        let arguments = ["sign", "--yes", "--tlog-upload=false", "--registry-referrers-mode=oci-1-1"];
+        let mut command =
+            self.command(&[&arguments[..], &["--key", key.private.to_str().unwrap(), image]].concat());
+        let output = command.env("COSIGN_EXPERIMENTAL", "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Fails unless it accepts the image.
     pub fn accepts(&self, image: &str, public: &Path, stored: Stored) {
         if let Err(said) = self.verify(image, public, stored) {

@@ -76,6 +76,9 @@ pub static BENCH: [Need; 4] = [
 /// What the lints of shell scripts and licences need.
 pub static LINT: [Need; 2] = [program(&["shellcheck"], "shellcheck"), program(&["git"], "git")];
 
+/// Builds what the documentation tells firmware projects to copy.
+pub static INTEGRATE: [Need; 1] = [program(&["cmake"], "cmake")];
+
 /// Installs programs from the Python package index into folders of their own.
 pub static WHEELS: [Need; 1] =
     [Need { packages: &["python3-venv"], proof: Proof::Runs(&["python3", "-c", "import venv, ensurepip"]) }];

@@ -60,7 +60,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 fn unit(workspace: &Workspace) -> Result<()> {
     // The builder's tests pack real firmware, and read the images back with other tools.
     // RELEASES fetches the registry and the other Debian releases' programs.
-    let needs: [&[packages::Need]; 7] = [
+    let needs: [&[packages::Need]; 8] = [
         &packages::DEMO,
         &packages::GUESTS,
         &packages::IMAGES,
@@ -68,11 +68,12 @@ fn unit(workspace: &Workspace) -> Result<()> {
         &packages::KEYS,
         &packages::WHEELS,
         &packages::RELEASES,
+        &packages::INTEGRATE,
     ];
     packages::ensure("the unit tests", &needs)?;
     let mut tests = cargo(workspace);
     tests.args(["test", "--workspace", "--no-fail-fast"]);
-    tests.env("PATH", path_with(&[wheel::SPDX.ensure(workspace)?])?);
+    tests.env("PATH", path_with(&[wheel::SPDX.ensure(workspace)?, wheel::WEST.ensure(workspace)?])?);
     step(format_args!("Unit tests: {}", shell::line(&tests)));
     run_tests(&mut tests)
 }

@@ -12,17 +12,22 @@ pub struct Wheel {
     pub version: &'static str,
     /// The program that it brings.
     pub program: &'static str,
+    /// What it needs that is there as source only, in pure Python.
+    sources: &'static str,
 }
 
 /// Looks for misspelt words.
-pub const TYPOS: Wheel = Wheel { package: "typos", version: "1.52.0", program: "typos" };
+pub const TYPOS: Wheel = Wheel { package: "typos", version: "1.52.0", program: "typos", sources: "" };
 /// Checks and converts SPDX documents; its makers are those of SPDX.
-pub const SPDX: Wheel = Wheel { package: "spdx-tools", version: "0.8.3", program: "pyspdxtools" };
+pub const SPDX: Wheel =
+    Wheel { package: "spdx-tools", version: "0.8.3", program: "pyspdxtools", sources: "" };
+/// Zephyr's meta-tool: runs the command that we offer to firmware projects.
+pub const WEST: Wheel = Wheel { package: "west", version: "1.5.0", program: "west", sources: "docopt" };
 
 impl Wheel {
     /// The program's path; fetched once.
     pub fn ensure(&self, workspace: &Workspace) -> Result<PathBuf> {
-        let Wheel { package, version, program } = self;
+        let Wheel { package, version, program, sources } = self;
         let venv = workspace.kit("tools")?.join(format!("{package}-{version}"));
         let program = venv.join("bin").join(program);
         if !program.is_file() {
@@ -30,6 +35,9 @@ impl Wheel {
             shell::quietly(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
             let mut pip = Command::new(venv.join("bin/pip"));
             pip.args(["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
+            if !sources.is_empty() {
+                pip.args(["--no-binary", sources]);
+            }
             shell::quietly(pip.arg(format!("{package}=={version}")))?;
         }
         Ok(program)

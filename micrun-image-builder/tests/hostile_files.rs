@@ -8,8 +8,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use micrun_image_builder::boot;
-use micrun_image_builder::check::{Report, advise, examine};
+use micrun_image_builder::check::{Report, advise, examine, resource_table};
 use micrun_image_builder::detect::{guess_board, identify};
+use micrun_image_builder::inspect::Facts;
 use micrun_image_builder::source::ReadAt;
 use micrun_image_spec::board::Boards;
 use micrun_image_spec::firmware::Pedestal;
@@ -23,6 +24,9 @@ fn look_at(bytes: &[u8]) {
         let identity = identify(&elf).unwrap();
         advise(&elf, identity.as_ref(), &mut report);
         let _ = guess_board(&elf, identity.as_ref().map(|i| &i.rtos), &Boards::builtin());
+        resource_table(&elf, Some(Pedestal::Xen), None, &mut report);
+        let facts = Facts::of(&elf, None, &Boards::builtin()).unwrap();
+        assert!(facts.segments.len() + facts.reservations.len() + facts.memory.len() < 1000);
         for pedestal in [Pedestal::Xen, Pedestal::Hetero] {
             if let Some(image) = boot::make(&elf, pedestal, &mut report).unwrap() {
                 let size = image.size();
@@ -87,7 +91,8 @@ fn rich_file(is_64_bit: bool) -> Vec<u8> {
         .with_section(Section::named("initlevel"))
         .with_section(Section { flags: 0, data: vec![0; 300], ..Section::named(".debug_info") })
         .with_section(cortex_m_attributes())
-        .with_symbols(&["main", "CONFIG_X"])
+        .with_resource_table(&support::resource_table(&[support::rpmsg_device()]))
+        .with_symbols(&["main", "CONFIG_X", "__bss_start", "__bss_end", "__StackTop"])
         .bytes()
 }
 

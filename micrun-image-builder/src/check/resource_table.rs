@@ -76,24 +76,27 @@ fn here() -> Option<Place> {
 }
 
 fn report_missing(elf: &Elf<'_>, pedestal: Option<Pedestal>, report: &mut Report) {
-    let (code, pedestal) = match pedestal {
-        Some(pedestal @ Pedestal::Xen) => (Code::XenWithoutResourceTable, pedestal),
-        Some(pedestal @ Pedestal::Remoteproc) => (Code::NoResourceTable, pedestal),
-        Some(pedestal) if is_for_micad(pedestal) => (Code::ResourceTableMissing, pedestal),
+    let (code, consequence) = match pedestal {
+        Some(Pedestal::Xen) => (Code::XenWithoutResourceTable, "which micad needs".to_owned()),
+        Some(Pedestal::Remoteproc) => (Code::NoResourceTable, "so there is no console".to_owned()),
+        Some(pedestal) if is_for_micad(pedestal) => {
+            (Code::ResourceTableMissing, format!("which pedestal {pedestal} needs"))
+        }
         _ => return,
     };
-    let (reason, remedy) = if elf.sections.is_empty() {
+    let (message, remedy) = if elf.sections.is_empty() {
         (
-            "hosts find the resource table by its section, and this file has no section headers",
-            "give the file from before they were stripped",
+            "without section headers there is no resource table",
+            "give the file from before they were stripped: hosts find the table by its section's name",
         )
     } else {
         (
-            "the firmware has no section .resource_table",
-            "build it with OpenAMP (Zephyr: CONFIG_OPENAMP and CONFIG_OPENAMP_RSC_TABLE), and keep the section in the linker script",
+            "the firmware has no resource table",
+            "build it with OpenAMP (Zephyr: CONFIG_OPENAMP and CONFIG_OPENAMP_RSC_TABLE), and keep the section \
+             .resource_table in the linker script",
         )
     };
-    report.add(code, None, format!("{reason}, on pedestal {pedestal}"), remedy);
+    report.add(code, None, format!("{message}, {consequence}"), remedy);
 }
 
 /// What concerns the section as a whole.

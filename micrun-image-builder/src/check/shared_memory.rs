@@ -8,22 +8,11 @@ use std::io;
 use micrun_image_spec::board::BoardProfile;
 
 use super::{Code, Place, Report};
-use crate::elf::resource_table::{Resource, ResourceTable};
+use crate::elf::resource_table::{ResourceTable, SharedArea};
 use crate::elf::{Elf, Segment};
 
-/// Areas that are looked at; a real table has less than ten.
-const MAX_AREAS: usize = 64;
 /// Bytes that are looked at to see whether the program has anything there.
 const MAX_LOOKED_AT: u64 = 64 << 10;
-
-/// A carveout or vring with a fixed address.
-struct Area {
-    what: String,
-    entry_at: u32,
-    start: u64,
-    len: u64,
-    is_carveout: bool,
-}
 
 pub(super) fn check(
     elf: &Elf<'_>,
@@ -32,9 +21,9 @@ pub(super) fn check(
     board: Option<&BoardProfile>,
     report: &mut Report,
 ) -> io::Result<()> {
-    for area in areas(table) {
+    for area in table.shared_areas() {
         let place = Some(Place::Offset(section_at.saturating_add(area.entry_at.into())));
-        let Area { what, start, len, .. } = &area;
+        let SharedArea { what, start, len, .. } = &area;
         if let Some(board) = board.filter(|board| is_outside(&area, board)) {
             report.add(
                 Code::OutsideReservedMemory,
@@ -55,50 +44,15 @@ pub(super) fn check(
     Ok(())
 }
 
-fn areas(table: &ResourceTable) -> Vec<Area> {
-    let mut areas = Vec::new();
-    for entry in &table.entries {
-        let (index, entry_at) = (entry.index, entry.offset);
-        match &entry.resource {
-            Resource::Carveout(carveout) => areas.extend(carveout.da.map(|da| Area {
-                what: format!("carveout {:?}", carveout.name),
-                entry_at,
-                start: da.into(),
-                len: carveout.len.into(),
-                is_carveout: true,
-            })),
-            Resource::Vdev(vdev) => {
-                let vrings = vdev.vrings.iter().enumerate();
-                areas.extend(vrings.filter_map(|(number, vring)| {
-                    Some(Area {
-                        what: format!("vring {number} of entry {index}"),
-                        entry_at,
-                        start: vring.da?.into(),
-                        len: vring.size(),
-                        is_carveout: false,
-                    })
-                }));
-            }
-            _ => {}
-        }
-        if areas.len() >= MAX_AREAS {
-            break;
-        }
-    }
-    areas.retain(|area| area.len > 0);
-    areas.truncate(MAX_AREAS);
-    areas
-}
-
 /// True if the board says what it reserves, and the area is not in it.
-fn is_outside(area: &Area, board: &BoardProfile) -> bool {
+fn is_outside(area: &SharedArea, board: &BoardProfile) -> bool {
     let mut reserved = board.memory.reserved().peekable();
     reserved.peek().is_some() && !reserved.any(|region| region.contains(area.start, area.len))
 }
 
 /// The first segment that the host would overwrite. A carveout may hold whole segments, and buffers may be part of
 /// the program as long as nothing stands there.
-fn first_overwritten<'e>(elf: &'e Elf<'_>, area: &Area) -> io::Result<Option<&'e Segment>> {
+fn first_overwritten<'e>(elf: &'e Elf<'_>, area: &SharedArea) -> io::Result<Option<&'e Segment>> {
     let end = area.start.saturating_add(area.len);
     for segment in elf.loads() {
         let segment_end = segment.paddr.saturating_add(segment.filesz);

@@ -18,6 +18,7 @@ use crate::store::StoreError;
 
 mod boards;
 mod check;
+mod inspect;
 mod job;
 mod pack;
 mod places;
@@ -41,6 +42,7 @@ Examples:
   micrun-image-builder pack build/zephyr/zephyr.elf --tag registry.example/demo/zephyr:3.5
   micrun-image-builder pack app.elf --board qemu_cortex_m3 --rtos freertos -o oci:app
   micrun-image-builder pack -f firmware.yaml
+  micrun-image-builder inspect zephyr.elf
   micrun-image-builder boards list
 
 Exit status: 0 done, 1 the input has errors or a file cannot be written, 2 wrong usage, 141 nobody reads the output.";
@@ -51,6 +53,8 @@ enum Command {
     Check(Box<check::CheckArgs>),
     /// Check a firmware and pack it into an image
     Pack(Box<pack::PackArgs>),
+    /// Show what is in a firmware: core, RTOS, memory map, resource table, stacks
+    Inspect(inspect::InspectArgs),
     /// Sign an image with a key, as cosign does
     Sign(Box<sign::SignArgs>),
     /// Verify that the owner of a key signed an image
@@ -154,6 +158,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Check(args) => check::run(&args),
         Command::Pack(args) => pack::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Sign(args) => sign::sign(&args),
         Command::Verify(args) => sign::verify(&args),
         Command::Boards(args) => boards::run(&args),

@@ -77,6 +77,21 @@ impl Elf<'_> {
         segment.offset <= self.headers_at && self.headers_at - segment.offset < segment.filesz
     }
 
+    /// The number by which debuggers know this very build (ld --build-id): from a note segment, or from the section
+    /// that firmware often has without one.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn build_id(&self) -> io::Result<Option<Vec<u8>>> {
+        const NT_GNU_BUILD_ID: u32 = 3;
+        let is_build_id = |note: &Note| note.owner == b"GNU" && note.kind == NT_GNU_BUILD_ID;
+        if let Some(note) = self.notes().iter().find(|note| is_build_id(note)) {
+            return Ok(Some(note.contents.clone()));
+        }
+        let section = self.section_bytes(b".note.gnu.build-id", MAX_NOTE_BYTES)?.unwrap_or_default();
+        Ok(Notes { rest: &section }.find(is_build_id).map(|note| note.contents))
+    }
+
     /// The notes in the note segments.
     pub fn notes(&self) -> &[Note] {
         &self.linkage.notes

@@ -12,7 +12,7 @@ use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::header::{self, Header, header32, header64};
 use micrun_image_spec::firmware::Arch;
 
-mod arm_attributes;
+mod build_attributes;
 mod error;
 mod linkage;
 pub mod resource_table;
@@ -20,6 +20,7 @@ mod sections;
 mod segment;
 mod symbols;
 
+pub use build_attributes::BuildAttributes;
 pub use error::ReadError;
 pub use linkage::Note;
 pub use sections::{Section, SectionTable};
@@ -46,9 +47,12 @@ pub struct Elf<'a> {
     pub segments: Vec<Segment>,
     /// The section headers, as far as the file has them.
     pub sections: SectionTable,
+    /// What the toolchain said about the core.
+    pub attributes: BuildAttributes,
     linkage: Linkage,
     is_cortex_m: bool,
-    reset_vector: Option<u64>,
+    /// The first two words at the lowest load address.
+    vectors: Option<[u32; 2]>,
     /// `e_phoff`.
     headers_at: u64,
     context: Ctx,
@@ -87,13 +91,15 @@ impl<'a> Elf<'a> {
             sections: SectionTable::read(file, &header, context)?,
             linkage: Linkage::read(file, &segments, is_64_bit)?,
             segments,
+            attributes: BuildAttributes::default(),
             is_cortex_m: false,
-            reset_vector: None,
+            vectors: None,
             headers_at: header.e_phoff,
             context,
         };
-        elf.reset_vector = elf.read_reset_vector()?;
-        elf.is_cortex_m = elf.find_cortex_m()?;
+        elf.vectors = elf.read_vectors()?;
+        elf.attributes = BuildAttributes::read(&elf)?;
+        elf.is_cortex_m = elf.find_cortex_m();
         Ok(elf)
     }
 
@@ -178,28 +184,29 @@ impl<'a> Elf<'a> {
     /// The reset handler of a Cortex-M program, with the Thumb bit. Such a program begins with a vector table: the
     /// initial stack pointer, then this (Armv7-M ARM, B1.5.3). Only meaningful for Cortex-M.
     pub fn reset_vector(&self) -> Option<u64> {
-        self.reset_vector
+        self.vectors.map(|[_, reset]| reset.into())
     }
 
-    fn read_reset_vector(&self) -> io::Result<Option<u64>> {
+    /// The stack pointer with which a Cortex-M program begins. Only meaningful for Cortex-M.
+    pub fn initial_stack_pointer(&self) -> Option<u64> {
+        self.vectors.map(|[stack, _]| stack.into())
+    }
+
+    fn read_vectors(&self) -> io::Result<Option<[u32; 2]>> {
         let filled = self.loads().filter(|s| s.filesz > 0 && !self.holds_headers(s));
         let Some(lowest) = filled.map(|s| s.paddr).min() else { return Ok(None) };
         let vectors = self.bytes_at_paddr(lowest, 8)?;
-        let word = vectors.get(4..8).and_then(|word| word.try_into().ok());
-        Ok(word.map(|word| u64::from(u32::from_le_bytes(word))))
+        let Some((stack, reset)) = vectors.split_first_chunk() else { return Ok(None) };
+        Ok(reset.first_chunk().map(|reset| [u32::from_le_bytes(*stack), u32::from_le_bytes(*reset)]))
     }
 
-    fn find_cortex_m(&self) -> io::Result<bool> {
-        const MAX_ATTRIBUTES: u64 = 4096;
-        if self.arch != Arch::Arm {
-            return Ok(false);
-        }
-        let attributes = self.section_bytes(b".ARM.attributes", MAX_ATTRIBUTES)?;
-        Ok(match attributes.as_deref().and_then(arm_attributes::architecture_profile) {
+    fn find_cortex_m(&self) -> bool {
+        match self.attributes.profile {
+            _ if self.arch != Arch::Arm => false,
             Some(profile) => profile == b'M',
             // A Cortex-M program's reset handler is usually the ELF's entry point as well.
-            None => self.entry & 1 == 1 && self.reset_vector == Some(self.entry),
-        })
+            None => self.entry & 1 == 1 && self.reset_vector() == Some(self.entry),
+        }
     }
 }
 

@@ -39,6 +39,11 @@ impl Segment {
         self.flags & PF_X != 0
     }
 
+    /// True if it may be written.
+    pub fn is_writable(&self) -> bool {
+        self.flags & PF_W != 0
+    }
+
     /// True if it may be written and executed: usual in firmware.
     pub fn is_writable_and_executable(&self) -> bool {
         self.flags & (PF_W | PF_X) == PF_W | PF_X

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use goblin::elf::section_header::{SHN_ABS, SHN_UNDEF, SHT_SYMTAB};
-use goblin::elf::sym::Symtab;
+use goblin::elf::sym::{STT_OBJECT, Symtab};
 
 use super::Elf;
 use super::sections::name_at;
@@ -26,6 +26,8 @@ pub struct Symbol<'a> {
     pub size: u64,
     /// True for a number that is no address.
     pub absolute: bool,
+    /// True for data, false for code and for what linker scripts define.
+    pub object: bool,
 }
 
 impl Elf<'_> {
@@ -56,6 +58,7 @@ impl Elf<'_> {
                     value: symbol.st_value,
                     size: symbol.st_size,
                     absolute: symbol.st_shndx == SHN_ABS as usize,
+                    object: symbol.st_type() == STT_OBJECT,
                 };
                 if look(symbol).is_break() {
                     return Ok(());

@@ -33,6 +33,16 @@ pub struct Section {
     pub segment: Option<usize>,
 }
 
+/// A symbol to be written.
+#[derive(Clone, Copy, Default)]
+pub struct Symbol<'a> {
+    pub name: &'a str,
+    pub value: u64,
+    pub size: u64,
+    /// A variable, and not an absolute number.
+    pub is_object: bool,
+}
+
 /// A little ELF file. What `new` makes is a good firmware; tests spoil it.
 #[derive(Clone)]
 pub struct TestElf {
@@ -42,6 +52,8 @@ pub struct TestElf {
     pub kind: u16,
     pub machine: u16,
     pub entry: u64,
+    /// `e_flags`.
+    pub flags: u32,
     /// The first segment begins with the ELF header, as in Linux programs.
     pub loads_headers: bool,
     pub segments: Vec<Segment>,
@@ -75,6 +87,7 @@ impl TestElf {
             kind: EXEC,
             machine: AARCH64,
             entry: 0x4008_0000,
+            flags: 0,
             loads_headers: false,
             segments: vec![Segment::load(0x4008_0000, &[0x55; 256])],
             sections: vec![Section::named(".text")],
@@ -106,20 +119,28 @@ impl TestElf {
     }
 
     /// Adds a symbol table with absolute symbols of these names.
-    pub fn with_symbols(mut self, names: &[&str]) -> Self {
+    pub fn with_symbols(self, names: &[&str]) -> Self {
+        let symbols: Vec<_> = names.iter().map(|name| Symbol { name, ..Symbol::default() }).collect();
+        self.with_symbol_table(&symbols)
+    }
+
+    /// Adds a symbol table.
+    pub fn with_symbol_table(mut self, table: &[Symbol<'_>]) -> Self {
         let mut strings = vec![0];
         let mut symbols = Writer { bytes: vec![0; if self.is_64_bit { 24 } else { 16 }], big_endian: false };
-        for name in names {
-            let at = strings.len() as u32;
-            strings.extend_from_slice(name.as_bytes());
+        for symbol in table {
+            symbols.u32(strings.len() as u32);
+            strings.extend_from_slice(symbol.name.as_bytes());
             strings.push(0);
-            symbols.u32(at);
+            // Global; an object in section 1, or an absolute number.
+            let kind = if symbol.is_object { [0x11, 0, 1, 0] } else { [0x10, 0, 0xf1, 0xff] };
             if self.is_64_bit {
-                symbols.bytes.extend_from_slice(&[0x10, 0, 0xf1, 0xff]);
-                symbols.bytes.extend_from_slice(&[0; 16]);
-            } else {
-                symbols.bytes.extend_from_slice(&[0; 8]);
-                symbols.bytes.extend_from_slice(&[0x10, 0, 0xf1, 0xff]);
+                symbols.bytes.extend_from_slice(&kind);
+            }
+            symbols.word(symbol.value, self.is_64_bit);
+            symbols.word(symbol.size, self.is_64_bit);
+            if !self.is_64_bit {
+                symbols.bytes.extend_from_slice(&kind);
             }
         }
         // The null section comes first, so the string table's index is one more than its place here.
@@ -189,7 +210,7 @@ impl TestElf {
         out.word(self.entry, self.is_64_bit);
         out.word(header_size as u64, self.is_64_bit);
         out.word(sections_at as u64, self.is_64_bit);
-        out.u32(0);
+        out.u32(self.flags);
         out.u16(header_size as u16);
         out.u16(segment_size as u16);
         out.u16(self.segments.len() as u16);

@@ -8,9 +8,11 @@
 use serde::Serialize;
 
 mod decode;
+mod shared;
 mod words;
 
 pub use decode::{EntryError, TableError, decode};
+pub use shared::SharedArea;
 
 /// The section that loaders look for, by this name.
 pub const SECTION: &[u8] = b".resource_table";
@@ -71,6 +73,7 @@ pub enum Resource {
     /// A buffer that the guest logs to.
     Trace {
         /// Its address.
+        #[serde(serialize_with = "as_hex")]
         da: Option<u32>,
         /// Bytes.
         len: u32,
@@ -112,8 +115,10 @@ pub enum Resource {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MemoryRequest {
     /// The address that the guest uses.
+    #[serde(serialize_with = "as_hex")]
     pub da: Option<u32>,
     /// The physical address.
+    #[serde(serialize_with = "as_hex")]
     pub pa: Option<u32>,
     /// Bytes.
     pub len: u32,
@@ -150,6 +155,7 @@ pub struct Vdev {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Vring {
     /// Where the guest expects it.
+    #[serde(serialize_with = "as_hex")]
     pub da: Option<u32>,
     /// Alignment of its parts, bytes.
     pub align: u32,
@@ -196,6 +202,14 @@ pub fn type_name(kind: u32) -> &'static str {
 /// True for a type that some loader gives a meaning to.
 pub fn is_known_type(kind: u32) -> bool {
     matches!(kind, 0..=5 | 128..)
+}
+
+/// Addresses are written as in board files.
+fn as_hex<S: serde::Serializer>(address: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+    match address {
+        Some(address) => serializer.collect_str(&format_args!("{address:#x}")),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn as_text<S: serde::Serializer>(error: &EntryError, serializer: S) -> Result<S::Ok, S::Error> {

@@ -13,6 +13,7 @@
 //! | [`zephyr`] | reads a Zephyr build directory in place of an ELF file |
 //! | [`sbom`] | bills of materials, given or written |
 //! | [`source`] | bytes that can be read anywhere |
+//! | [`containerd`] | puts images into a running containerd |
 //! | [`registry`] | a client of registries, resumable both ways |
 //! | [`strip`] | a firmware without its debug information |
 //! | [`store`] | the places where images live, behind one pair of traits |
@@ -26,6 +27,7 @@
 pub mod boot;
 pub mod check;
 pub mod cli;
+pub mod containerd;
 pub mod detect;
 pub mod elf;
 pub mod image;

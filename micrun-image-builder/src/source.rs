@@ -222,7 +222,7 @@ pub fn same(source: &dyn ReadAt, a: u64, b: u64, len: u64) -> io::Result<bool> {
 }
 
 /// Fills the buffer as far as there is something to read.
-fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match reader.read(&mut buffer[filled..]) {

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use micrun_image_spec::board::{BoardError, Boards};
 
+#[cfg(unix)]
+use crate::containerd::ContainerdError;
 use crate::image::{ArtifactError, BadEpoch, ImageError};
 use crate::project::ProjectError;
 use crate::sbom::SbomError;
@@ -20,6 +22,7 @@ mod boards;
 mod check;
 mod inspect;
 mod job;
+mod load;
 mod pack;
 mod places;
 mod registry;
@@ -59,6 +62,8 @@ enum Command {
     Sign(Box<sign::SignArgs>),
     /// Verify that the owner of a key signed an image
     Verify(Box<sign::VerifyArgs>),
+    /// Load an image into a running containerd
+    Load(load::LoadArgs),
     /// List, show and validate board profiles
     Boards(boards::BoardsArgs),
     /// Print a completion script for a shell
@@ -126,6 +131,9 @@ enum CliError {
     Sign(#[from] SignError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    #[cfg(unix)]
+    #[error(transparent)]
+    Containerd(#[from] ContainerdError),
     #[error("cannot print the result: {0}")]
     Print(#[from] io::Error),
 }
@@ -161,6 +169,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Sign(args) => sign::sign(&args),
         Command::Verify(args) => sign::verify(&args),
+        Command::Load(args) => load::run(&args),
         Command::Boards(args) => boards::run(&args),
         Command::Completions { shell } => {
             // Into memory first: clap_complete panics where its output cannot be written.

@@ -4,10 +4,25 @@ use std::io::{self, IsTerminal};
 
 use super::CliError;
 use crate::image::{Epoch, Reference};
-use crate::store::archive::ArchiveSink;
-use crate::store::directory::DirectorySink;
+use crate::store::archive::{ArchiveSink, ArchiveSource};
+use crate::store::directory::{DirectorySink, DirectorySource};
 use crate::store::layout::ImageName;
-use crate::store::{Location, Sink};
+use crate::store::{Location, Sink, Source};
+
+/// Opens a place to read an image from. What a plain path is shows when it is looked at.
+pub(super) fn source(location: &Location) -> Result<Box<dyn Source>, CliError> {
+    Ok(match location {
+        Location::Path(path) if path.is_dir() => Box::new(DirectorySource::open(path, None)?),
+        Location::Path(path) => Box::new(ArchiveSource::open(path, None)?),
+        Location::Archive(image) => Box::new(ArchiveSource::open(&image.path, image.tag.clone())?),
+        Location::Layout(image) => Box::new(DirectorySource::open(&image.path, image.tag.clone())?),
+        Location::Stdout => {
+            return Err(CliError::Usage(
+                "an image is looked at more than once: put what comes from a pipe into a file".to_owned(),
+            ));
+        }
+    })
+}
 
 /// Makes ready to put an image under its name.
 pub(super) fn sink(

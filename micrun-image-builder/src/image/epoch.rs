@@ -24,6 +24,14 @@ impl Epoch {
     }
 }
 
+impl TryFrom<u64> for Epoch {
+    type Error = BadEpoch;
+
+    fn try_from(seconds: u64) -> Result<Self, Self::Error> {
+        if seconds <= Epoch::MAX { Ok(Epoch(seconds)) } else { Err(BadEpoch(seconds.to_string())) }
+    }
+}
+
 impl FromStr for Epoch {
     type Err = BadEpoch;
 

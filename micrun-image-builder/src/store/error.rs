@@ -66,6 +66,10 @@ pub enum StoreError {
     /// A registry did not do its part.
     #[error(transparent)]
     Registry(Box<RegistryError>),
+    /// containerd did not do its part.
+    #[cfg(unix)]
+    #[error(transparent)]
+    Containerd(Box<crate::containerd::ContainerdError>),
 }
 
 impl StoreError {

@@ -79,7 +79,7 @@ impl Walk<'_> {
 }
 
 /// What an index or manifest names: manifests, or configuration and layers.
-fn children(document: &[u8], digest: Sha256Digest) -> Result<Vec<Descriptor>, StoreError> {
+pub(crate) fn children(document: &[u8], digest: Sha256Digest) -> Result<Vec<Descriptor>, StoreError> {
     let malformed = |problem: String| StoreError::Malformed { what: digest.to_string(), problem };
     let document: Value = serde_json::from_slice(document).map_err(|error| malformed(error.to_string()))?;
     let list = |key: &str| document[key].as_array().cloned().unwrap_or_default();

@@ -1,0 +1,162 @@
+//! `load`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Format;
+use crate::containerd::{DEFAULT_ADDRESS, Namespace};
+use crate::image::Reference;
+use crate::store::Location;
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct LoadArgs {
+    /// The image: oci-archive:FILE[:TAG], oci:DIR[:TAG], or the path of either
+    image: Location,
+    /// containerd's namespace; Kubernetes uses k8s.io
+    #[arg(short, long, value_name = "NAMESPACE", default_value_t)]
+    namespace: Namespace,
+    /// containerd's socket
+    #[arg(short, long, value_name = "SOCKET", default_value = DEFAULT_ADDRESS)]
+    address: PathBuf,
+    /// Name of the image there [default: the name that it has where it is]
+    #[arg(long, value_name = "NAME[:TAG]")]
+    name: Option<Reference>,
+    /// Load what refers to the image too: signatures, bills of materials, debug information
+    #[arg(long)]
+    referrers: bool,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Print errors only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  micrun-image-builder load zephyr.oci.tar
+  micrun-image-builder load oci:images:v1 --namespace k8s.io
+  micrun-image-builder load zephyr.oci.tar --name demo/zephyr:2 --address /run/k3s/containerd/containerd.sock
+
+What containerd has already is not sent again. Nothing is unpacked: that happens when the first container is made.";
+
+#[cfg(not(unix))]
+pub(super) fn run(_args: &LoadArgs) -> Result<std::process::ExitCode, super::CliError> {
+    Err(super::CliError::Usage(
+        "containerd is reached by a Unix socket, which this system does not have: copy the archive to the node, and \
+         import it there with: ctr image import FILE"
+            .to_owned(),
+    ))
+}
+
+#[cfg(unix)]
+pub(super) use unix::run;
+
+#[cfg(unix)]
+mod unix {
+    use std::io::{self, Write as _};
+    use std::process::ExitCode;
+
+    use oci_spec::image::Descriptor;
+    use serde::Serialize;
+
+    use super::super::render::printable;
+    use super::super::{CliError, Format, places};
+    use super::LoadArgs;
+    use crate::containerd::ContainerdSink;
+    use crate::image::Reference;
+    use crate::store::copy::copy;
+    use crate::store::layout::ImageName;
+    use crate::store::progress::Silent;
+
+    /// The result of `load`.
+    #[derive(Serialize)]
+    struct Summary {
+        source: String,
+        name: String,
+        /// A container id that fits.
+        container: String,
+        namespace: String,
+        digest: String,
+        blobs_sent: usize,
+        bytes_sent: u64,
+        blobs_present: usize,
+        referrers: usize,
+    }
+
+    pub(in super::super) fn run(args: &LoadArgs) -> Result<ExitCode, CliError> {
+        let source = places::source(&args.image)?;
+        let root = source.resolve()?;
+        let name = match &args.name {
+            Some(name) => name.clone(),
+            None => name_of(&root)?,
+        };
+        let sink = ContainerdSink::connect(&args.address, &args.namespace, name.clone())?;
+        warn_of_new_namespace(args, &sink)?;
+        let copied = copy(source.as_ref(), Box::new(sink), &root, args.referrers, &Silent)?;
+        let summary = Summary {
+            source: args.image.to_string(),
+            name: name.to_string(),
+            container: name.container_id(),
+            namespace: args.namespace.to_string(),
+            digest: root.digest().to_string(),
+            blobs_sent: copied.blobs,
+            bytes_sent: copied.bytes,
+            blobs_present: copied.present,
+            referrers: copied.referrers,
+        };
+        match args.format {
+            Format::Json => writeln!(
+                io::stdout(),
+                "{}",
+                serde_json::to_string_pretty(&summary).map_err(io::Error::from)?
+            )?,
+            Format::Text if !args.quiet => print_text(&summary)?,
+            Format::Text => {}
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The name that the image has in its archive or layout, if it is a full one.
+    fn name_of(root: &Descriptor) -> Result<Reference, CliError> {
+        let full = ImageName::of(root).full;
+        full.as_deref().and_then(|full| full.parse().ok()).ok_or_else(|| {
+            CliError::Usage(
+                "the image has no full name where it is: give one with --name NAME[:TAG]".to_owned(),
+            )
+        })
+    }
+
+    /// A namespace comes into being by being used, so a wrong one is no error, but nobody would find the image.
+    fn warn_of_new_namespace(args: &LoadArgs, sink: &ContainerdSink) -> Result<(), CliError> {
+        let known = sink.namespaces()?;
+        if !args.quiet && !known.iter().any(|known| known == args.namespace.as_str()) {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            writeln!(
+                io::stderr(),
+                "note: the namespace {} is new in this containerd, which has: {}",
+                args.namespace,
+                printable(&known)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn print_text(summary: &Summary) -> io::Result<()> {
+        let Summary { source, name, namespace, digest, blobs_sent, bytes_sent, blobs_present, .. } = summary;
+        let referrers = match summary.referrers {
+            0 => String::new(),
+            n => format!(", with {n} that refer to it"),
+        };
+        writeln!(
+            io::stdout(),
+            "loaded {} into the namespace {namespace} as {name}{referrers}\n  digest {digest}\n  {blobs_sent} blobs sent \
+             ({bytes_sent} bytes), {blobs_present} were there already\n  run it with: ctr -n {namespace} run --rm -t \
+             --runtime io.containerd.mica.v2 {name} {}",
+            printable(source),
+            summary.container
+        )
+    }
+}

@@ -199,6 +199,21 @@ fn says_why_each_thing_does_not_count() {
     assert!(matches!(reasons.last(), Some(Rejection::Certificate)));
 }
 
+/// Whoever may write beside an image may put any number of things there.
+#[test]
+fn looks_at_a_thousand_signatures_and_says_so() {
+    let (store, digest) = image();
+    let mut layer = describe(MediaType::from(PAYLOAD_TYPE), b"{}");
+    layer.set_annotations(Some([(SIGNATURE.to_owned(), "AAAA".to_owned())].into()));
+    store.clone().put_blob(&layer, &b"{}".to_vec()).unwrap();
+    let manifest = json!({"schemaVersion": 2, "layers": vec![layer; 5000]}).to_string();
+    let descriptor = describe(MediaType::ImageManifest, manifest.as_bytes());
+    store.clone().put_tag(&legacy::tag_of(digest), &descriptor, manifest.as_bytes()).unwrap();
+    let reasons = reasons(&store, &key(1).public());
+    assert_eq!(reasons.len(), 1001);
+    assert!(matches!(reasons.last(), Some(Rejection::TooMany(1000))));
+}
+
 #[test]
 fn an_envelope_around_another_statement_is_no_signature() {
     let digest = Sha256Digest::of(b"image");

@@ -79,6 +79,9 @@ pub enum Rejection {
     /// Signed by the key, but as a statement about something else than the image's being signed.
     #[error("the key signed a statement of the type {0}, which is no signature of an image")]
     NoSignature(String),
+    /// One too many.
+    #[error("it and what comes behind it were not looked at: no image has more than {0} signatures")]
+    TooMany(usize),
     /// It cannot be understood.
     #[error("{0}")]
     Malformed(String),

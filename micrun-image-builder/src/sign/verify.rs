@@ -8,7 +8,7 @@ use super::verdict::{Accepted, Place, Rejected, Rejection};
 use super::{bundle, legacy, payload};
 use crate::store::{Source, StoreError, digest_of, read_document};
 
-/// Most signatures of one image that are looked at. Whoever may write beside an image may put any number there.
+/// Most referrers and signatures of one image that are looked at. Whoever may write beside an image may put any number there.
 const MAX_SIGNATURES: usize = 1000;
 
 /// What was found beside an image that the key's owner signed.
@@ -63,7 +63,7 @@ fn list(rejected: &[Rejected]) -> String {
 /// If there is no such signature; the error lists what there is instead.
 pub fn verify_image(source: &dyn Source, key: &PublicKey) -> Result<Verified, VerifyError> {
     let image = digest_of(&source.resolve()?)?;
-    let mut search = Search { source, key, image, accepted: Vec::new(), rejected: Vec::new() };
+    let mut search = Search { source, key, image, looked_at: 0, accepted: Vec::new(), rejected: Vec::new() };
     search.referrers()?;
     search.tag()?;
     let Search { accepted, rejected, .. } = search;
@@ -78,6 +78,7 @@ struct Search<'a> {
     source: &'a dyn Source,
     key: &'a PublicKey,
     image: Sha256Digest,
+    looked_at: usize,
     accepted: Vec<Accepted>,
     rejected: Vec<Rejected>,
 }
@@ -85,11 +86,18 @@ struct Search<'a> {
 impl Search<'_> {
     fn referrers(&mut self) -> Result<(), StoreError> {
         for referrer in self.source.referrers(self.image)?.iter().filter(|referrer| may_sign(referrer)) {
-            let place = Place::Referrer(digest_of(referrer)?);
+            // One under another kind of digest cannot be read here, and must not keep the others from being read.
+            let Ok(place) = digest_of(referrer).map(Place::Referrer) else { continue };
+            if !self.goes_on(&place) {
+                break;
+            }
             match self.layers(referrer) {
                 // Other things than signatures may refer to an image.
                 Ok(layers) => {
                     for layer in layers.iter().filter(|layer| is_bundle(layer) || is_payload(layer)) {
+                        if !self.goes_on(&place) {
+                            break;
+                        }
                         self.judge(place.clone(), layer);
                     }
                 }
@@ -105,7 +113,11 @@ impl Search<'_> {
         match self.layers(&manifest) {
             Ok(layers) => {
                 for (index, layer) in layers.iter().enumerate() {
-                    self.judge(Place::Signature { tag: tag.clone(), number: index + 1 }, layer);
+                    let place = Place::Signature { tag: tag.clone(), number: index + 1 };
+                    if !self.goes_on(&place) {
+                        break;
+                    }
+                    self.judge(place, layer);
                 }
             }
             Err(reason) => self.rejected.push(Rejected { place: Place::Tag(tag), reason }),
@@ -117,10 +129,16 @@ impl Search<'_> {
         legacy::layers(&read_document(self.source, manifest)?).map_err(Rejection::Malformed)
     }
 
-    fn judge(&mut self, place: Place, layer: &Descriptor) {
-        if self.accepted.len() + self.rejected.len() >= MAX_SIGNATURES {
-            return;
+    /// False once there were too many; then the first one that is passed over is listed with that reason.
+    fn goes_on(&mut self, place: &Place) -> bool {
+        self.looked_at += 1;
+        if self.looked_at == MAX_SIGNATURES + 1 {
+            self.rejected.push(Rejected { place: place.clone(), reason: Rejection::TooMany(MAX_SIGNATURES) });
         }
+        self.looked_at <= MAX_SIGNATURES
+    }
+
+    fn judge(&mut self, place: Place, layer: &Descriptor) {
         match self.check(layer) {
             Ok(repository) => self.accepted.push(Accepted { place, repository }),
             Err(reason) => self.rejected.push(Rejected { place, reason }),

@@ -263,6 +263,7 @@ fn a_question_from_elsewhere_gets_no_credentials() {
     let source = registry.source(&name(script.address));
     let error = source.open(&image.layer_descriptor(), 0).err().unwrap().to_string();
     assert!(error.contains("401") && error.contains(&evil.address.to_string()), "{error}");
+    assert!(error.contains("sends here") && !error.contains("docker login"), "{error}");
     assert!(evil.requests().iter().all(|request| request.header("Authorization").is_none()));
 }
 

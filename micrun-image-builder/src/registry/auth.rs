@@ -8,7 +8,8 @@ use base64ct::{Base64, Encoding as _};
 use serde::Deserialize;
 use ureq::http::{HeaderValue, Method, Uri, header};
 
-use super::client::{Access, Body, Call, Client};
+use super::call::{Body, Call};
+use super::client::{Access, Client};
 use super::login::{Credential, Found};
 use super::wire::{self, Challenge};
 use super::{At, Login, RegistryError};

@@ -1,16 +1,17 @@
 //! Requests to one repository, with credentials, redirections and repetitions.
 
-use std::io::{self, Read};
+use std::io::Read as _;
 use std::sync::Arc;
 
-use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use ureq::http::{HeaderMap, HeaderValue, Method, Request, Uri, header, request};
 
 use super::auth::Auth;
+use super::call::{Answer, Call, Whole, text_of};
 use super::connect::{Connector, body_problem};
 use super::retry::Tries;
 use super::wire::{self, Said};
 use super::{At, Options, RegistryError, RegistryName};
-use crate::store::{Data, StoreError};
+use crate::store::StoreError;
 
 /// Most redirections that are followed for one request.
 const MAX_REDIRECTIONS: usize = 5;
@@ -29,74 +30,6 @@ pub(super) struct Client {
     connector: Arc<Connector>,
     name: RegistryName,
     auth: Auth,
-}
-
-/// A request that can be sent more than once.
-#[derive(Clone)]
-pub(super) struct Call<'a> {
-    /// What it is for: `read the manifest v1`.
-    pub(super) doing: String,
-    pub(super) method: Method,
-    pub(super) url: Uri,
-    pub(super) headers: Vec<(HeaderName, String)>,
-    pub(super) body: Body<'a>,
-    /// True for a token service: it gets the credentials that the call brings itself, and leads nowhere else.
-    pub(super) is_bare: bool,
-}
-
-/// What goes up with a request.
-#[derive(Clone, Copy)]
-pub(super) enum Body<'a> {
-    None,
-    Bytes(&'a [u8]),
-    /// `length` bytes from `offset` on.
-    Part {
-        data: &'a dyn Data,
-        offset: u64,
-        length: u64,
-    },
-}
-
-/// An answer of any status, whose body has not been read.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    /// Who answered in the end.
-    pub(super) url: Uri,
-    pub(super) body: ureq::Body,
-}
-
-/// An answer that is no error, read whole.
-pub(super) struct Whole {
-    pub(super) headers: HeaderMap,
-    pub(super) url: Uri,
-    pub(super) bytes: Vec<u8>,
-}
-
-impl<'a> Call<'a> {
-    pub(super) fn new(doing: impl Into<String>, method: Method, url: Uri) -> Self {
-        Call { doing: doing.into(), method, url, headers: Vec::new(), body: Body::None, is_bare: false }
-    }
-
-    pub(super) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    pub(super) fn body(mut self, body: Body<'a>) -> Self {
-        self.body = body;
-        self
-    }
-
-    fn at(&self) -> At {
-        At::new(&self.doing, wire::shown(&self.url))
-    }
-}
-
-impl Answer {
-    pub(super) fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
 }
 
 impl Client {
@@ -156,7 +89,11 @@ impl Client {
         // What does not come is not shown.
         let _ = body.into_reader().take(Said::MAX_BYTES).read_to_end(&mut bytes);
         let said = Said::parse(&bytes).map(Box::new);
-        let help = self.help(status, said.as_deref());
+        let help = if call.is_bare || self.is_own(&url) {
+            self.help(status, said.as_deref())
+        } else {
+            format!("{} sends here: the fault is with one of the two", self.name.registry())
+        };
         Err(RegistryError::Refused {
             at: At::new(&call.doing, wire::shown(&url)),
             status,
@@ -224,42 +161,44 @@ impl Client {
     }
 
     fn send_once(&self, call: &Call<'_>) -> Result<Answer, RegistryError> {
-        let mut request = Request::builder().method(call.method.clone()).uri(call.url.clone());
-        for (name, value) in &call.headers {
-            request = request.header(name, value);
-        }
-        // The registry's credentials are for the registry alone.
-        if let Some(value) = self.auth.header().filter(|_| !call.is_bare && self.is_own(&call.url)) {
-            request = request.header(header::AUTHORIZATION, value);
-        }
-        let length = call.body.length();
-        if let Some(length) = length {
-            request = request.header(header::CONTENT_LENGTH, length);
-        }
-        if length.is_some_and(|length| length >= EXPECT_FROM) {
-            request = request.header(header::EXPECT, HeaderValue::from_static("100-continue"));
-        }
-        let no_request = |error| RegistryError::Nonsense {
+        let unfit = |error| RegistryError::Nonsense {
             at: call.at(),
             problem: format!("no request can be made of it ({error})"),
         };
+        let request = self.head(call);
         let result = match call.body.open()? {
-            None => self.connector.send(|| call.at(), request.body(()).map_err(no_request)?),
+            None => self.connector.send(|| call.at(), request.body(()).map_err(unfit)?),
             Some(mut reader) => {
                 let body = ureq::SendBody::from_reader(&mut reader);
-                let result = self.connector.send(|| call.at(), request.body(body).map_err(no_request)?);
+                let result = self.connector.send(|| call.at(), request.body(body).map_err(unfit)?);
                 if let Some(source) = reader.failure {
-                    return Err(StoreError::Read {
-                        what: format!("what is needed to {}", call.doing),
-                        source,
-                    }
-                    .into());
+                    let what = format!("what is needed to {}", call.doing);
+                    return Err(StoreError::Read { what, source }.into());
                 }
                 result
             }
         };
         let (head, body) = result?.into_parts();
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, url: call.url.clone(), body })
+    }
+
+    /// All of a request but its body.
+    fn head(&self, call: &Call<'_>) -> request::Builder {
+        let mut head = Request::builder().method(call.method.clone()).uri(call.url.clone());
+        for (name, value) in &call.headers {
+            head = head.header(name, value);
+        }
+        // The registry's credentials are for the registry alone.
+        if let Some(value) = self.auth.header().filter(|_| !call.is_bare && self.is_own(&call.url)) {
+            head = head.header(header::AUTHORIZATION, value);
+        }
+        if let Some(length) = call.body.length() {
+            head = head.header(header::CONTENT_LENGTH, length);
+            if length >= EXPECT_FROM {
+                head = head.header(header::EXPECT, HeaderValue::from_static("100-continue"));
+            }
+        }
+        head
     }
 
     fn is_own(&self, url: &Uri) -> bool {
@@ -290,66 +229,4 @@ impl Client {
 
 fn login_commands(registry: &str) -> String {
     format!("To log in: `docker login {registry}`, `podman login {registry}` or `skopeo login {registry}`")
-}
-
-pub(super) fn text_of(value: &HeaderValue) -> Option<String> {
-    value.to_str().ok().map(str::to_owned)
-}
-
-impl<'a> Body<'a> {
-    fn length(&self) -> Option<u64> {
-        match self {
-            Body::None => None,
-            Body::Bytes(bytes) => Some(bytes.len() as u64),
-            Body::Part { length, .. } => Some(*length),
-        }
-    }
-
-    fn open(&self) -> Result<Option<BodyReader<'a>>, StoreError> {
-        let (reader, left): (Box<dyn Read + 'a>, u64) = match *self {
-            Body::None => return Ok(None),
-            Body::Bytes(bytes) => (Box::new(bytes), bytes.len() as u64),
-            Body::Part { data, offset, length } => (data.open(offset)?, length),
-        };
-        Ok(Some(BodyReader { reader, left, failure: None }))
-    }
-}
-
-/// Gives exactly the bytes that were promised, and keeps the reason why it cannot: ureq does not tell it apart from a
-/// broken connection.
-struct BodyReader<'a> {
-    reader: Box<dyn Read + 'a>,
-    left: u64,
-    failure: Option<io::Error>,
-}
-
-impl Read for BodyReader<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 || buf.is_empty() {
-            return Ok(0);
-        }
-        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
-        let result = loop {
-            match self.reader.read(&mut buf[..wanted]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(0) => {
-                    break Err(io::Error::other(format!(
-                        "it is {} bytes shorter than its descriptor says",
-                        self.left
-                    )));
-                }
-                other => break other,
-            }
-        };
-        match result {
-            Ok(n) => {
-                self.left -= n as u64;
-                Ok(n)
-            }
-            Err(error) => {
-                self.failure = Some(error);
-                Err(io::Error::other("the data cannot be read"))
-            }
-        }
-    }
 }

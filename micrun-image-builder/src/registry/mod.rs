@@ -6,6 +6,7 @@
 //! | `login` | where credentials are |
 //! | `auth` | how a registry wants them: Basic, or tokens |
 //! | `connect` | TLS, proxies and timeouts; one request, one answer |
+//! | `call` | a request, and an answer to it |
 //! | `client` | the same with credentials, redirections and repetitions |
 //! | `retry` | how often and how long |
 //! | `pull` | reads manifests and blobs, and goes on where the connection broke |
@@ -26,6 +27,7 @@ use std::time::Duration;
 use crate::store::progress::{Progress, Silent};
 
 mod auth;
+mod call;
 mod client;
 mod connect;
 mod error;

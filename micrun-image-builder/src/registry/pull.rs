@@ -8,7 +8,8 @@ use oci_spec::image::{Descriptor, Digest, MediaType};
 use serde::Deserialize;
 use ureq::http::{Method, Uri, header};
 
-use super::client::{Answer, Call, Client, Whole};
+use super::call::{Answer, Call, Whole, text_of};
+use super::client::Client;
 use super::connect::body_problem;
 use super::retry::Tries;
 use super::{At, RegistryError, referrers, wire};
@@ -111,7 +112,7 @@ pub(super) fn manifest(client: &Client, tag_or_digest: &str) -> Result<Manifest,
         let problem = format!("what came has {} bytes and another digest, {digest}", bytes.len());
         return Err(nonsense(problem));
     }
-    let text = |name| headers.get(name).and_then(super::client::text_of);
+    let text = |name| headers.get(name).and_then(text_of);
     let media_type = media_type(text(header::CONTENT_TYPE).as_deref(), &bytes).map_err(nonsense)?;
     let descriptor = descriptor(media_type, bytes.len() as u64, digest)?;
     Ok(Manifest { descriptor, bytes, etag: text(header::ETAG) })

@@ -4,7 +4,8 @@ use micrun_image_spec::digest::Sha256Digest;
 use oci_spec::image::Descriptor;
 use ureq::http::{Method, header};
 
-use super::client::{Call, Client, text_of};
+use super::call::{Body, Call, text_of};
+use super::client::Client;
 use super::upload::Upload;
 use super::{At, RegistryError, referrers, wire};
 use crate::store::{Data, MAX_DOCUMENT, Sink, StoreError, digest_of};
@@ -121,7 +122,7 @@ pub(super) fn put_manifest(
     let url = client.url(&format!("manifests/{reference}"))?;
     let mut call = Call::new(format!("push the manifest {reference}"), Method::PUT, url)
         .header(header::CONTENT_TYPE, descriptor.media_type().to_string())
-        .body(super::client::Body::Bytes(document));
+        .body(Body::Bytes(document));
     if let Some(etag) = etag {
         call = call.header(header::IF_MATCH, etag);
     }

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use ureq::http::{Method, header};
 
-use super::client::{Call, Client, Whole, text_of};
+use super::call::{Call, Whole, text_of};
+use super::client::Client;
 use super::pull::{self, Manifest};
 use super::push::put_manifest;
 use super::{At, RegistryError, wire};

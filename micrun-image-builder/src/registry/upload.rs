@@ -9,13 +9,15 @@
 //!                                                              If not, from the start
 //! ```
 //!
+//! One PATCH has all bytes: it is never shorter than a registry wants chunks to be (`OCI-Chunk-Min-Length`).
 //! Small blobs, and all blobs where PATCH is refused, go up with the PUT. Not every registry keeps a session whose PATCH
 //! was cut: Debian's docker-registry 2.8.2 gives it up, distribution 3 goes on.
 
 use micrun_image_spec::digest::Sha256Digest;
 use ureq::http::{Method, Uri, header};
 
-use super::client::{Answer, Body, Call, Client};
+use super::call::{Answer, Body, Call};
+use super::client::Client;
 use super::push::blob_is_there;
 use super::retry::Tries;
 use super::{At, RegistryError, wire};
@@ -23,7 +25,6 @@ use crate::store::Data;
 
 /// Blobs of up to this size go up in one request, bytes.
 const SMALL: u64 = 64 << 10;
-/// Shortest chunk that the registry takes (distribution-spec 1.1). One PATCH of all bytes is never too short.
 const OCTETS: &str = "application/octet-stream";
 
 /// One blob on its way.

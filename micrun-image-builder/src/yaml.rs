@@ -1,17 +1,16 @@
 //! Reads YAML that may come from anywhere, in linear time and memory.
 //!
-//! Two things in YAML are not linear by themselves. Brackets within brackets make the scanner look at all open ones for
-//! each token; here only so many may be open. A large value can be repeated by a short alias; here every text and every
-//! list has a limit, which is checked before anything is copied.
+//! Two things in YAML are not linear by themselves. Of brackets within brackets only so many may be open. And a large
+//! value can be repeated by a short alias: here every text and every list has a limit, which is checked before anything
+//! is copied.
 
 use std::fmt;
 use std::marker::PhantomData;
 
+use micrun_image_spec::yaml::{MAX_OPEN_BRACKETS, too_many_brackets};
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Most brackets that may be open at once.
-const MAX_OPEN_BRACKETS: u32 = 64;
 /// Longest message of the parser that is shown; it may quote the text.
 const MAX_REASON: usize = 600;
 
@@ -36,7 +35,7 @@ impl std::error::Error for YamlError {}
 
 /// Reads one document.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
-    if let Some(line) = opens_too_many_brackets(text) {
+    if let Some(line) = too_many_brackets(text) {
         let reason = format!("more than {MAX_OPEN_BRACKETS} brackets are open");
         return Err(YamlError { line: Some(line), reason });
     }
@@ -51,23 +50,6 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
         };
         YamlError { line, reason: reason.chars().take(MAX_REASON).collect() }
     })
-}
-
-/// The line at which there are too many. Brackets in texts and remarks count too: nobody writes that many.
-fn opens_too_many_brackets(text: &str) -> Option<usize> {
-    let mut open = 0u32;
-    text.lines()
-        .position(|line| {
-            line.bytes().any(|byte| {
-                match byte {
-                    b'[' | b'{' => open += 1,
-                    b']' | b'}' => open = open.saturating_sub(1),
-                    _ => {}
-                }
-                open > MAX_OPEN_BRACKETS
-            })
-        })
-        .map(|index| index + 1)
 }
 
 /// A text of at most `MAX` bytes.

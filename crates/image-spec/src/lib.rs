@@ -14,6 +14,7 @@
 //! | [`rootfs_path`] | a path that cannot leave the image's root |
 //! | [`text`] | how texts from outside are quoted in messages |
 //! | [`units`] | MiB and byte sizes |
+//! | [`yaml`] | what keeps reading YAML linear |
 
 #![warn(clippy::missing_errors_doc)]
 
@@ -25,6 +26,7 @@ pub mod firmware;
 pub mod rootfs_path;
 pub mod text;
 pub mod units;
+pub mod yaml;
 
 /// Where the builder puts the firmware ELF inside the image.
 pub const FIRMWARE_PATH: &str = "/firmware.elf";

@@ -71,8 +71,8 @@ pub(super) struct PackArgs {
     /// says, else its first byte]
     #[arg(long, value_name = "ADDRESS")]
     entry: Option<Address>,
-    /// Attach a bill of materials: an SPDX file, or `generate` for one that names the image's files and the RTOS; may be
-    /// given several times
+    /// Attach a bill of materials: an SPDX file, or `generate` for one that names the image's files and the RTOS;
+    /// may be given several times
     #[arg(long = "sbom", value_name = "FILE")]
     sboms: Vec<SbomSource>,
     /// Turn an error with this code into a warning; may be given several times

@@ -65,7 +65,8 @@ impl Project {
         Project::parse(path, &text)
     }
 
-    /// Takes the text of a project file. `path` is named in errors, and paths in the text are relative to its directory.
+    /// Takes the text of a project file. `path` is named in errors, and paths in the text are relative to its
+    /// directory.
     ///
     /// # Errors
     /// If it is no project file, with the line.

@@ -69,8 +69,8 @@ impl BoardTarget {
         BoardTarget::new(kconfig.string("BOARD")?, revision, text("BOARD_QUALIFIERS")).ok()
     }
 
-    /// The names under which a profile is looked for, the most specific first: qualifiers fall away from the end, and of
-    /// two with the same qualifiers the one with the revision comes first.
+    /// The names under which a profile is looked for, the most specific first: qualifiers fall away from the end,
+    /// and of two with the same qualifiers the one with the revision comes first.
     pub fn candidates(&self) -> Vec<String> {
         let mut names = Vec::new();
         for count in (0..=self.qualifiers.len()).rev() {

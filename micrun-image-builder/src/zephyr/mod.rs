@@ -1,5 +1,5 @@
-//! Reads a Zephyr build directory, so that `pack build/` needs no further options: which ELF was built, for which board,
-//! with which Zephyr.
+//! Reads a Zephyr build directory, so that `pack build/` needs no further options: which ELF was built, for which
+//! board, with which Zephyr.
 //!
 //! ```text
 //! build/                    what `west build` makes

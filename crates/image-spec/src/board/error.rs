@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::yaml::MAX_OPEN_BRACKETS;
+
 /// A board file that cannot be used. Every message names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum BoardError {
@@ -71,6 +73,11 @@ impl BoardError {
 
     pub(super) fn too_large(origin: &str, length: u64) -> Self {
         BoardError::TooLarge { origin: origin.to_owned(), length }
+    }
+
+    pub(super) fn too_deep(origin: &str, line: usize) -> Self {
+        let reason = format!("more than {MAX_OPEN_BRACKETS} brackets are open");
+        BoardError::Invalid { origin: origin.to_owned(), line: Some(line), reason }
     }
 
     pub(super) fn invalid(origin: &str, error: &serde_yaml::Error) -> Self {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::firmware::{Arch, Pedestal};
 use crate::units::Mib;
+use crate::yaml::too_many_brackets;
 
 mod error;
 mod memory;
@@ -104,6 +105,9 @@ impl BoardProfile {
     pub fn parse(origin: &str, text: &str) -> Result<Self, BoardError> {
         if text.len() > BoardError::MAX_BYTES {
             return Err(BoardError::too_large(origin, text.len() as u64));
+        }
+        if let Some(line) = too_many_brackets(text) {
+            return Err(BoardError::too_deep(origin, line));
         }
         let board: BoardProfile = serde_yaml::from_str(text).map_err(|e| BoardError::invalid(origin, &e))?;
         board.check_whole().map_err(|reason| BoardError::contradiction(origin, reason))?;

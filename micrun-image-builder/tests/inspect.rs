@@ -90,8 +90,12 @@ fn microcontroller() -> TestElf {
     let data =
         Segment { vaddr: 0x2000_0000, paddr: 0x100, flags: 6, memsz: 0x400, ..Segment::load(0, &[1; 64]) };
     let mut elf = TestElf::new_32_bit(ARM, 0).with_segment(data).with_section(cortex_m_attributes());
-    elf.segments[0].data[..4].copy_from_slice(&0x2000_8000u32.to_le_bytes());
+    elf.segments[0].data[..8].copy_from_slice(&[0, 0x80, 0, 0x20, 0x41, 0, 0, 0]);
     elf
+}
+
+fn ram_needed(elf: &TestElf) -> u64 {
+    facts(elf).memory[1].size
 }
 
 #[test]
@@ -99,6 +103,9 @@ fn flash_and_ram_of_a_microcontroller_are_told_apart() {
     let facts = facts(&microcontroller());
     assert_eq!(needs(&facts), [(Some("flash"), 0x140), (Some("sram"), 0x8000)], "the stack is at the top");
     assert!(facts.memory[1].because.contains("vector table"), "{}", facts.memory[1].because);
+    let mut no_vectors = microcontroller();
+    no_vectors.segments[0].data[4] = 0x40;
+    assert_eq!(ram_needed(&no_vectors), 0x400, "no Thumb code where the reset vector would be");
     let data = &facts.segments[1];
     assert_eq!((data.what, data.permissions.as_str()), ("data, bss", "rw-"));
     assert_eq!((data.load_region.as_deref(), data.run_region.as_deref()), (Some("flash"), Some("sram")));
@@ -120,15 +127,19 @@ fn without_a_board_large_gaps_divide_memory() {
 fn stacks_and_heaps_are_listed_with_what_says_so() {
     let object = |name, value, size| Symbol { name, value, size, is_object: true };
     let number = |name, value| Symbol { name, value, ..Symbol::default() };
-    let elf = TestElf::new().with_symbol_table(&[
+    let mut elf = TestElf::new();
+    elf.segments[0].memsz = 0x200;
+    let elf = elf.with_symbol_table(&[
         object("z_main_stack", 0x4009_0000, 4096),
         object("kheap__system_heap", 0x400a_0000, 65536),
         object("ucHeap", 0x400b_0000, 3000),
         object("_heap_stack", 0x400b_0000, 8),
         object("a_stackless_thing", 0x400b_0000, 100),
         number("z_idle_stacks", 0),
-        number("__bss_start", 0x4009_0000),
-        number("__bss_end", 0x400c_0000),
+        number("__bss_start__", 0x1000),
+        number("__bss_end__", 0x400c_0000),
+        number("__bss_start", 0x4008_0100),
+        number("__bss_end", 0x4008_0200),
         number("CONFIG_MAIN_STACK_SIZE", 4096),
         number("__StackTop", 0x400d_0000),
     ]);
@@ -142,10 +153,10 @@ fn stacks_and_heaps_are_listed_with_what_says_so() {
             (Purpose::Stack, "__StackTop", None),
             (Purpose::Heap, "kheap__system_heap", Some(65536)),
             (Purpose::Heap, "ucHeap", Some(3000)),
-            (Purpose::Bss, "__bss_start..__bss_end", Some(0x3_0000)),
+            (Purpose::Bss, "__bss_start..__bss_end", Some(0x100)),
         ]
     );
-    assert_eq!(facts.debug.symbols, 10);
+    assert_eq!(facts.debug.symbols, 12);
 }
 
 #[test]

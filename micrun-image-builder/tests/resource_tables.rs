@@ -206,6 +206,19 @@ fn shared_memory_is_not_on_the_program() {
 }
 
 #[test]
+fn an_entry_that_is_named_many_times_is_decoded_once() {
+    // A device with 255 vrings, named by as many offsets as a megabyte holds.
+    let vrings = vec![[ANY, 4, 8]; 255];
+    let device: Vec<u8> = vdev(7, &vrings).iter().flat_map(|word| word.to_le_bytes()).collect();
+    let count = 200_000u32;
+    let mut bytes: Vec<u8> = [1, count, 0, 0].iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+    bytes.extend((0..count).flat_map(|_| (16 + 4 * count).to_le_bytes()));
+    bytes.extend(device);
+    let table = decode(&bytes).unwrap();
+    assert_eq!((table.entries.len(), table.broken.len()), (1, count as usize - 1));
+}
+
+#[test]
 fn thousands_of_broken_entries_are_not_all_reported() {
     let mut words = vec![1u32, 20_000, 0, 0];
     words.extend((0..20_000).map(|index| index * 4));

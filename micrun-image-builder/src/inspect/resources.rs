@@ -9,6 +9,9 @@ use super::Address;
 use crate::elf::Elf;
 use crate::elf::resource_table::{MAX_BYTES, ResourceTable, SECTION, decode};
 
+/// Entries that are listed; a real table has less than ten.
+const MAX_LISTED: usize = 256;
+
 /// The section `.resource_table`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Resources {
@@ -18,6 +21,8 @@ pub struct Resources {
     pub size: u64,
     /// The table; None where it cannot be read.
     pub table: Option<ResourceTable>,
+    /// Number of its entries; a table with more than 256 is not listed whole.
+    pub count: usize,
     /// Why it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -45,10 +50,16 @@ pub(super) fn read(elf: &Elf<'_>, board: Option<&BoardProfile>) -> io::Result<Op
         return Ok(None);
     };
     let decoded = decode(&elf.section_bytes(SECTION, MAX_BYTES)?.unwrap_or_default());
-    let (table, error) = match decoded {
+    let (mut table, error) = match decoded {
         Ok(table) => (Some(table), None),
         Err(error) => (None, Some(error.to_string())),
     };
+    let mut count = 0;
+    if let Some(table) = &mut table {
+        count = table.entries.len() + table.broken.len();
+        table.entries.truncate(MAX_LISTED);
+        table.broken.truncate(MAX_LISTED);
+    }
     let areas = table.as_ref().map(ResourceTable::shared_areas).unwrap_or_default();
     let places = areas.into_iter().map(|area| {
         let region = board.and_then(|board| board.memory.region_of(area.start, area.len));
@@ -61,5 +72,5 @@ pub(super) fn read(elf: &Elf<'_>, board: Option<&BoardProfile>) -> io::Result<Op
         }
     });
     let shared_memory = places.collect();
-    Ok(Some(Resources { offset: section.offset, size: section.size, table, error, shared_memory }))
+    Ok(Some(Resources { offset: section.offset, size: section.size, table, count, error, shared_memory }))
 }

@@ -111,7 +111,7 @@ pub(super) fn collect(elf: &Elf<'_>) -> io::Result<Found> {
     let value = |name: &str| values.get(name.as_bytes()).copied().flatten();
     let mut reservations = objects;
     for purpose in [Purpose::Stack, Purpose::Heap, Purpose::Bss] {
-        reservations.extend(pair(purpose, &value));
+        reservations.extend(pair(elf, purpose, &value));
     }
     reservations.extend(SIZES.iter().filter_map(|&(purpose, name)| {
         let (size, _) = value(name).filter(|&(size, absolute)| absolute && size > 0)?;
@@ -154,12 +154,23 @@ fn object(symbol: Symbol<'_>) -> Option<Reservation> {
     (symbol.size >= 64).then(|| placed(purpose, name.to_owned(), symbol.value, symbol.size))
 }
 
-fn pair(purpose: Purpose, value: &impl Fn(&str) -> Option<(u64, bool)>) -> Option<Reservation> {
+fn pair(
+    elf: &Elf<'_>,
+    purpose: Purpose,
+    value: &impl Fn(&str) -> Option<(u64, bool)>,
+) -> Option<Reservation> {
     PAIRS.iter().filter(|(of, ..)| *of == purpose).find_map(|&(_, start, end)| {
         let (from, to) = (value(start)?.0, value(end)?.0);
         let size = to.checked_sub(from).filter(|&size| size > 0)?;
-        Some(placed(purpose, format!("{start}..{end}"), from, size))
+        // Linkers define these for bss even where a script puts the section elsewhere.
+        let believable = purpose != Purpose::Bss || is_in_one_segment(elf, from, size);
+        believable.then(|| placed(purpose, format!("{start}..{end}"), from, size))
     })
+}
+
+fn is_in_one_segment(elf: &Elf<'_>, start: u64, size: u64) -> bool {
+    elf.loads()
+        .any(|s| s.vaddr <= start && (start - s.vaddr).checked_add(size).is_some_and(|end| end <= s.memsz))
 }
 
 /// Where the stack begins, downwards, if nothing said how large it is.
@@ -170,11 +181,18 @@ fn stack_top(
 ) -> Option<Reservation> {
     let is_known =
         |top: u64| known.iter().any(|r| r.purpose == Purpose::Stack && r.end == Some(Address(top)));
-    let vector = elf.is_cortex_m().then(|| elf.initial_stack_pointer()).flatten();
     let tops = TOPS.iter().filter_map(|&name| Some((name, value(name)?.0)));
-    let (name, top) = tops.chain(vector.map(|top| ("vector table", top))).next()?;
+    let vector = initial_stack_pointer(elf).map(|top| ("vector table", top));
+    let (name, top) = tops.chain(vector).next()?;
     let top = Some(top).filter(|&top| top > 0 && !is_known(top))?;
     Some(Reservation { end: Some(Address(top)), ..unplaced(Purpose::Stack, name) })
+}
+
+/// The first word of a Cortex-M program, if what follows leads to code: then it begins with its vector table.
+fn initial_stack_pointer(elf: &Elf<'_>) -> Option<u64> {
+    let reset = elf.reset_vector().filter(|reset| elf.is_cortex_m() && reset & 1 == 1)?;
+    let mut code = elf.loads().filter(|s| s.is_executable() && s.vaddr <= reset);
+    code.any(|s| reset - s.vaddr < s.memsz).then(|| elf.initial_stack_pointer()).flatten()
 }
 
 /// Sections, for what symbols did not tell: they survive strip.

@@ -34,14 +34,20 @@ fn summary(facts: &Facts) -> Table {
     row("RTOS", rtos(facts));
     let thumb = if facts.entry.thumb { " (Thumb)" } else { "" };
     row("entry", format!("{}{thumb}", facts.entry.address));
-    let board = facts.board.as_ref();
-    row("board", board.map_or("unknown".to_owned(), |board| format!("{} ({})", board.value, board.because)));
+    row("board", board(facts));
     row("file", human(facts.file_size));
     row("debug info", debug(facts));
     if let Some(id) = &facts.debug.build_id {
         row("build ID", id.clone());
     }
     table
+}
+
+fn board(facts: &Facts) -> String {
+    match &facts.board {
+        Some(board) => format!("{} ({})", board.value, board.because),
+        None => "unknown (no usual board holds all segments; --board names one)".to_owned(),
+    }
 }
 
 fn rtos(facts: &Facts) -> String {
@@ -127,9 +133,12 @@ fn resources(resources: &Resources) -> String {
         "  {} at offset {:#x}, {} entries\n",
         human(resources.size),
         resources.offset,
-        table.entries.len() + table.broken.len()
+        resources.count
     );
     text += &entries(table).text();
+    if let more @ 1.. = resources.count.saturating_sub(table.entries.len() + table.broken.len()) {
+        text += &format!("  and {more} more\n");
+    }
     if !resources.shared_memory.is_empty() {
         text += "  shared memory with fixed addresses\n";
         let mut places = Table::default();

@@ -35,7 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   micrun-image-builder inspect zephyr.elf
   micrun-image-builder inspect app.elf --board qemu_cortex_m3
-  micrun-image-builder inspect app.elf --format json | jq .memory
+  micrun-image-builder inspect app.elf --format json | jq .firmware.memory
 
 Sizes are rounded for people; --format json has them in bytes. Errors in the file are reported, but do not hide its facts.";
 

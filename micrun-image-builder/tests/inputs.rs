@@ -5,10 +5,11 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use micrun_image_spec::digest::Sha256Digest;
 use serde_json::Value;
-use support::{TestElf, builder, stderr};
+use support::{TestElf, builder, stderr, tool};
 use tempfile::TempDir;
 
 const BUILD_INFO: &str = "cmake:\n  application:\n    source-dir: /src/blinky\n  board:\n    name: BOARD\n    \
@@ -133,6 +134,11 @@ fn bills_of_materials_are_attached_beside_the_image() {
     documents.sort_by_key(|(kind, _)| kind.to_string());
     assert_eq!(documents.len(), 2, "{index}");
     assert_eq!(documents[1], ("text/spdx".into(), given.as_bytes().to_vec()));
+    // Others find the image by its tag.
+    let at = format!("oci:{}:latest", dir.path().join("out").display());
+    let inspected = tool("skopeo", Command::new("skopeo").args(["inspect", &at]));
+    assert!(inspected.contains(result["image"]["digest"].as_str().unwrap()), "{inspected}");
+
     let generated: Value = serde_json::from_slice(&documents[0].1).unwrap();
     assert_eq!(generated["packages"][1]["versionInfo"], "4.1.0");
     let firmware = fs::read(dir.path().join("build/zephyr/zephyr.elf")).unwrap();

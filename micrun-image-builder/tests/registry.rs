@@ -229,6 +229,24 @@ fn an_upload_goes_on_where_the_line_broke() {
 }
 
 #[test]
+fn an_upload_whose_answers_are_lost_is_found_again() {
+    let image = Image::new(100_000);
+    for cut in (1..500).step_by(29) {
+        let server = Sessions::start();
+        let proxy = Proxy::start(server.script.address, Way::Down, &[cut]);
+        let mut sink = registry(options()).sink(&name(proxy.address));
+        sink.put_blob(&image.layer_descriptor(), &image.layer).unwrap();
+        assert!(server.blob(Sha256Digest::of(&image.layer)).unwrap() == image.layer);
+        assert_eq!(
+            (server.received(), server.begun() <= 2),
+            (100_000, true),
+            "cut at {cut}: {:?}",
+            server.script.lines()
+        );
+    }
+}
+
+#[test]
 fn an_upload_that_is_cut_for_good_leaves_no_image() {
     let server = DebianRegistry::open();
     let image = Image::new(LAYER);

@@ -59,8 +59,10 @@ pub struct Script {
     pub address: SocketAddr,
     log: Arc<Mutex<Vec<Request>>>,
     /// Answers requests that ask first (`Expect: 100-continue`), before their body has come.
-    refusal: fn(&Request) -> Option<Reply>,
+    refusal: Arc<Refusal>,
 }
+
+type Refusal = dyn Fn(&Request) -> Option<Reply> + Send + Sync;
 
 impl Script {
     /// The handler gets every request and how many came before it.
@@ -70,11 +72,15 @@ impl Script {
 
     /// The same with a look at requests that ask whether they may send their body.
     pub fn refusing(
-        refusal: fn(&Request) -> Option<Reply>,
+        refusal: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
         handler: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let script = Script { address: listener.local_addr().unwrap(), log: Arc::default(), refusal };
+        let script = Script {
+            address: listener.local_addr().unwrap(),
+            log: Arc::default(),
+            refusal: Arc::new(refusal),
+        };
         let (shared, handler) = (script.clone(), Arc::new(handler));
         thread::spawn(move || {
             for stream in listener.incoming() {

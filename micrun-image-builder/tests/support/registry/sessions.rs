@@ -1,7 +1,9 @@
 //! A registry in memory that keeps what it got of an interrupted upload, as distribution 3 does and Debian's does not.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use micrun_image_spec::digest::Sha256Digest;
 
@@ -25,7 +27,26 @@ impl Sessions {
     pub fn start() -> Self {
         let state: Arc<Mutex<State>> = Arc::default();
         let shared = Arc::clone(&state);
-        Sessions { script: Script::start(move |request, _| shared.lock().unwrap().answer(request)), state }
+        // Parts that are on their way. Who asks how far a session is gets to know it when they have ended.
+        let (underway, parts) =
+            (Arc::new(AtomicUsize::new(0)), |request: &Request| request.method == "PATCH");
+        let begun = Arc::clone(&underway);
+        let count = move |request: &Request| {
+            begun.fetch_add(usize::from(parts(request)), SeqCst);
+            None
+        };
+        let script = Script::refusing(count, move |request, _| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while request.method == "GET" && underway.load(SeqCst) > 0 && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let reply = shared.lock().unwrap().answer(request);
+            if request.header("Expect").is_some() {
+                underway.fetch_sub(usize::from(parts(request)), SeqCst);
+            }
+            reply
+        });
+        Sessions { script, state }
     }
 
     /// How many uploads were begun.
@@ -49,7 +70,10 @@ impl State {
         let last = path.rsplit('/').next().unwrap().to_owned();
         self.received += request.body.len() as u64;
         match request.method.as_str() {
-            "HEAD" => Reply::status(if self.blobs.contains_key(&last) { 200 } else { 404 }),
+            "HEAD" => match self.blobs.get(&last) {
+                Some(blob) => Reply::new(200, &[("Content-Length", &blob.len().to_string())], b""),
+                None => Reply::status(404),
+            },
             "POST" => {
                 let id = format!("session-{}", self.begun);
                 self.begun += 1;

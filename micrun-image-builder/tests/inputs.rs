@@ -125,7 +125,8 @@ fn bills_of_materials_are_attached_beside_the_image() {
     };
     let index: Value = serde_json::from_slice(&fs::read(dir.path().join("out/index.json")).unwrap()).unwrap();
     let mut documents = Vec::new();
-    for entry in index["manifests"].as_array().unwrap() {
+    let listed = index["annotations"]["org.openeuler.micrun.referrers"].as_str().unwrap();
+    for entry in serde_json::from_str::<Vec<Value>>(listed).unwrap() {
         let manifest: Value = serde_json::from_slice(&blob(&entry["digest"])).unwrap();
         if manifest["subject"]["digest"] == result["image"]["digest"] {
             documents.push((manifest["artifactType"].clone(), blob(&manifest["layers"][0]["digest"])));

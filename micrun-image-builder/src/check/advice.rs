@@ -27,7 +27,7 @@ pub fn advise(elf: &Elf<'_>, identity: Option<&Identity>, report: &mut Report) {
             Code::DebugInfoLargerThanCode,
             None,
             format!("{debug} bytes of debug information come with {program} bytes of program"),
-            "keep a copy for the debugger and pack one made with: objcopy --strip-debug",
+            "pack it with --strip, which keeps the debug information beside the image instead of in it",
         );
     }
 }

@@ -229,6 +229,8 @@ codes! {
         "The platform is the node's. On every pedestal but qemu the guest runs on cores of the node itself, so one image cannot serve nodes of several architectures.";
     SbomNotAttached = "MIC712" Note always: "the build has bills of materials that are not attached",
         "west spdx left documents in the build directory. They know the sources and licences of the firmware, which nobody can see in the ELF file.";
+    CannotStrip = "MIC713" Error always: "the debug information cannot be taken out",
+        "--strip rewrites the section headers, the symbol table and what refers to them. It does so for files as linkers write them; one with section groups, several symbol tables, sections upon each other or more than 65279 of them is left alone.";
 }
 
 /// Codes that are no longer made, so that nobody gives them another meaning.

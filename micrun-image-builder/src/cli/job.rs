@@ -40,21 +40,22 @@ pub(super) fn run(job: &Job, settings: &Settings<'_>) -> Result<Outcome, CliErro
     let input = Input::find(job, &mut report);
     let destination = destination(job, &input.path)?;
     let sboms = given_sboms(&job.sboms)?;
-    let packed = read_and_pack(job, settings, &input, &mut report)?;
+    let read = read_and_pack(job, settings, &input, &mut report)?;
     if settings.format == Format::Text {
         render::report(&report, &input.path, settings.quiet);
     }
-    let summary = match &packed {
-        Some(packed) => {
-            write(packed, sboms, &destination, settings.epoch)?;
-            Summary::packed(&input.path, packed, &destination, report)
+    let packed = read.is_some();
+    let summary = match read {
+        Some((packed, firmware)) => {
+            write(&packed, &input.path, &firmware, sboms, &destination, settings.epoch)?;
+            Summary::packed(&input.path, &packed, &destination, report)
         }
         None => Summary::refused(&input.path, report),
     };
     if settings.format == Format::Text && !settings.quiet {
         summary.print_text(&destination)?;
     }
-    Ok(Outcome { packed: packed.is_some(), summary, image_on_stdout: destination == Location::Stdout })
+    Ok(Outcome { packed, summary, image_on_stdout: destination == Location::Stdout })
 }
 
 fn read_and_pack(
@@ -62,7 +63,7 @@ fn read_and_pack(
     settings: &Settings<'_>,
     input: &Input,
     report: &mut Report,
-) -> Result<Option<Packed>, CliError> {
+) -> Result<Option<(Packed, RegularFile)>, CliError> {
     let boot_image = job.boot_image.as_deref().map(open_boot_image).transpose()?;
     let request = Request {
         file_stem: &input.path.file_stem().unwrap_or_default().to_string_lossy(),
@@ -81,6 +82,7 @@ fn read_and_pack(
         boards: settings.boards,
         build: input.build.as_ref(),
         generate_sbom: job.sboms.contains(&SbomSource::Generate),
+        strip: job.strip,
     };
     if report.has_errors() {
         return Ok(None);
@@ -97,12 +99,14 @@ fn read_and_pack(
     for file in [&firmware].into_iter().chain(&boot_image) {
         file.check_unchanged().map_err(ImageError::write("the image"))?;
     }
-    Ok(packed)
+    Ok(packed.map(|packed| (packed, firmware)))
 }
 
 /// Writes the image, and what is attached to it.
 fn write(
     packed: &Packed,
+    path: &Path,
+    firmware: &RegularFile,
     sboms: Vec<Sbom>,
     destination: &Location,
     epoch: Option<Epoch>,
@@ -110,7 +114,12 @@ fn write(
     let sink = places::sink(destination, &packed.decisions.reference.value, epoch.unwrap_or_default())?;
     let root = packed.image.descriptor();
     let attached = sboms.into_iter().chain(packed.sbom.clone()).map(|sbom| sbom.attach(root, epoch));
-    Ok(packed.image.write(sink, &attached.collect::<Result<Vec<_>, _>>()?)?)
+    let mut attached = attached.collect::<Result<Vec<_>, _>>()?;
+    if let Some(debug) = &packed.debug {
+        let title = path.file_name().unwrap_or_default().to_string_lossy();
+        attached.push(debug.attach(root, packed.firmware_digest, &title, firmware, epoch)?);
+    }
+    Ok(packed.image.write(sink, &attached)?)
 }
 
 /// The firmware: the file that was given, or the one in the build directory that was given.

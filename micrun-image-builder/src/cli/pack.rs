@@ -75,6 +75,9 @@ pub(super) struct PackArgs {
     /// may be given several times
     #[arg(long = "sbom", value_name = "FILE")]
     sboms: Vec<SbomSource>,
+    /// Leave debug information out of the image, and keep it beside: as an artifact that refers to the image
+    #[arg(long)]
+    strip: bool,
     /// Turn an error with this code into a warning; may be given several times
     #[arg(long, value_name = "CODE", value_parser = allowable_code)]
     allow: Vec<Code>,
@@ -93,6 +96,7 @@ Examples:
   micrun-image-builder pack zephyr.elf
   micrun-image-builder pack zephyr.elf --tag demo/zephyr:1 --set Memory=64
   micrun-image-builder pack build --sbom build/spdx/zephyr.spdx
+  micrun-image-builder pack zephyr.elf --strip
   micrun-image-builder pack app.elf --board qemu_arm64 --rtos baremetal -o oci:app
   micrun-image-builder pack app.elf --pedestal xen --set Memory=32
   micrun-image-builder pack app.bin --arch arm --load-address 0x8000000
@@ -163,6 +167,7 @@ impl PackArgs {
             keys: self.keys.clone(),
             annotations: self.annotations.clone(),
             sboms: self.sboms.clone(),
+            strip: self.strip,
             allow: self.allow.clone(),
         })
     }

@@ -10,6 +10,7 @@ use super::render::printable;
 use crate::check::Report;
 use crate::pack::{BootFacts, Choice, Packed};
 use crate::store::Location;
+use crate::strip::debug::DebugFacts;
 
 /// The result of `pack`, in the form in which programs get it.
 #[derive(Serialize)]
@@ -35,6 +36,9 @@ struct ImageSummary {
     platform: Choice<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     boot_image: Option<Choice<BootFacts>>,
+    /// What was taken out of the firmware and stands beside the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    debug: Option<DebugFacts>,
     next: String,
 }
 
@@ -59,6 +63,7 @@ impl Summary {
             board: decisions.board.clone(),
             pedestal: decisions.pedestal.map(ToString::to_string),
             boot_image: packed.boot_image.clone(),
+            debug: packed.debug.clone(),
             platform: decisions
                 .platforms
                 .map(|platforms| platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
@@ -86,6 +91,9 @@ impl Summary {
             let BootFacts { size, load_address } = boot.value;
             let at = load_address.map_or(String::new(), |address| format!(" at {address:#x}"));
             text += &line("boot", &format!("{size} bytes{at}"), boot);
+        }
+        if let Some(debug) = &image.debug {
+            text += &format!("  {:<9} {} bytes beside the image, for the debugger\n", "debug", debug.size);
         }
         text += &format!("run it:\n  {}\n", printable(&image.next));
         print(destination, text.as_bytes())

@@ -27,6 +27,8 @@ use crate::elf::Elf;
 use crate::image::{Compression, Contents, Epoch, Image, ImageError, LayerFile, Platform, Reference};
 use crate::sbom::{self, FileDigests, PackedFile, Sbom};
 use crate::source::{self, ReadAt};
+use crate::strip::debug::DebugFacts;
+use crate::strip::{StripError, Stripped};
 use crate::zephyr::Build;
 use boot_image::Boot;
 
@@ -64,6 +66,8 @@ pub struct Request<'a> {
     pub build: Option<&'a Build>,
     /// Whether a bill of materials is written.
     pub generate_sbom: bool,
+    /// Whether debug information is left out of the image.
+    pub strip: bool,
 }
 
 impl<'a> Request<'a> {
@@ -86,6 +90,7 @@ impl<'a> Request<'a> {
             raw: RawOptions::default(),
             build: None,
             generate_sbom: false,
+            strip: false,
         }
     }
 }
@@ -98,6 +103,8 @@ pub struct Packed {
     pub boot_image: Option<Choice<BootFacts>>,
     /// The firmware's digest.
     pub firmware_digest: Sha256Digest,
+    /// The firmware as it was given, if debug information was taken out of it.
+    pub debug: Option<DebugFacts>,
     /// The image.
     pub image: Image,
     /// The bill of materials, if one was asked for.
@@ -115,6 +122,11 @@ pub fn pack(
 ) -> Result<Option<Packed>, ImageError> {
     let Some(wrapped) = wrap(request, firmware, report) else { return Ok(None) };
     let firmware = wrapped.as_ref().map_or(firmware, |elf| elf as &dyn ReadAt);
+    let Some(stripped) = strip(request, firmware, report) else { return Ok(None) };
+    let (firmware, debug) = match &stripped {
+        Some((stripped, debug)) => (stripped as &dyn ReadAt, Some(debug.clone())),
+        None => (firmware, None),
+    };
     let Some(judged) = judge(request, firmware, identify_and_hash, report) else { return Ok(None) };
     let Judged { elf, decisions, boot, beside: firmware_digest } = judged;
     let memory_need = boot_image::memory_need(&elf, boot.as_ref(), decisions.pedestal.value);
@@ -142,7 +154,7 @@ pub fn pack(
     })?;
     let sbom = sbom.transpose().map_err(ImageError::write("the bill of materials"))?;
     let boot_image = boot.map(|boot| boot.facts());
-    Ok(Some(Packed { decisions, firmware_digest, boot_image, image, sbom }))
+    Ok(Some(Packed { decisions, firmware_digest, debug, boot_image, image, sbom }))
 }
 
 /// Checks a firmware as [`pack`] does, and makes no image. Gives what would stand in one, as far as it came to that.
@@ -163,6 +175,33 @@ fn wrap<'a>(
         Ok(wrapped) => Some(wrapped).filter(|_| !report.has_errors()),
         Err(error) => {
             check::unreadable(&error, report);
+            None
+        }
+    }
+}
+
+/// Takes the debug information out, if that was asked for. Some(None) where nothing is taken out: what is no firmware is
+/// told of later. None where the report says why it cannot be done.
+fn strip<'a>(
+    request: &Request<'_>,
+    firmware: &'a dyn ReadAt,
+    report: &mut Report,
+) -> Option<Option<(Stripped<'a>, DebugFacts)>> {
+    let elf = if request.strip { Elf::read(firmware).ok() } else { None };
+    let Some(elf) = elf else { return Some(None) };
+    let stripped = Stripped::new(&elf).and_then(|stripped| match stripped {
+        Some(stripped) => Ok(Some((stripped, DebugFacts::read(&elf)?))),
+        None => Ok(None),
+    });
+    match stripped {
+        Ok(stripped) => Some(stripped),
+        Err(StripError::Io(error)) => {
+            check::unreadable(&error, report);
+            None
+        }
+        Err(error @ StripError::Unusual(_)) => {
+            let remedy = "pack it without --strip, or give a file made with: objcopy --strip-debug";
+            report.add(Code::CannotStrip, None, error.to_string(), remedy);
             None
         }
     }

@@ -42,6 +42,8 @@ pub struct Job {
     pub annotations: Vec<UserAnnotation>,
     /// Bills of materials.
     pub sboms: Vec<SbomSource>,
+    /// Whether debug information is left out of the image.
+    pub strip: bool,
     /// Errors that shall be warnings.
     pub allow: Vec<Code>,
 }
@@ -74,6 +76,7 @@ impl Job {
             keys: merged(self.keys, &over.keys),
             annotations: merged(self.annotations, &over.annotations),
             sboms: either(self.sboms, &over.sboms),
+            strip: self.strip || over.strip,
             allow: [self.allow, over.allow.clone()].concat(),
         }
     }

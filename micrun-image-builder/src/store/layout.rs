@@ -19,6 +19,11 @@ pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// The key under which skopeo and umoci look for an image's tag (image-spec, "Annotations").
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The key of `index.json` itself under which our manifests that refer to an image are listed: their descriptors, as JSON.
+/// As entries beside the image they would keep skopeo and podman from reading an archive or layout without a tag, which
+/// they do where there is one entry only.
+pub const REFERRERS: &str = "org.openeuler.micrun.referrers";
+
 /// What an image is called in a layout or archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageName {
@@ -42,12 +47,14 @@ fn annotation(descriptor: &Descriptor, key: &str) -> Option<String> {
 /// `index.json`. Kept as it was read, since others may have put there what is not known here.
 pub(super) struct LayoutIndex {
     document: Value,
+    /// What stands under [`REFERRERS`].
+    referrers: Vec<Value>,
 }
 
 impl LayoutIndex {
     pub(super) fn new() -> Self {
         let document = json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [] });
-        LayoutIndex { document }
+        LayoutIndex { document, referrers: Vec::new() }
     }
 
     pub(super) fn parse(bytes: &[u8], what: &str) -> Result<Self, StoreError> {
@@ -57,12 +64,14 @@ impl LayoutIndex {
         if document["manifests"].as_array().is_none() {
             return Err(malformed(format!("{INDEX_FILE} has no list of manifests")));
         }
-        Ok(LayoutIndex { document })
+        let listed = document["annotations"][REFERRERS].as_str();
+        let referrers = listed.and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
+        Ok(LayoutIndex { document, referrers })
     }
 
-    /// The entries that are descriptors.
+    /// The entries that are descriptors, wherever they are listed.
     pub(super) fn entries(&self) -> Vec<Descriptor> {
-        let entries = self.document["manifests"].as_array().into_iter().flatten();
+        let entries = self.document["manifests"].as_array().into_iter().flatten().chain(&self.referrers);
         entries.filter_map(|entry| serde_json::from_value(entry.clone()).ok()).collect()
     }
 
@@ -107,14 +116,18 @@ impl LayoutIndex {
 
     /// Adds a manifest that refers to an image.
     pub(super) fn put_referrer(&mut self, referrer: &Descriptor) -> Result<(), StoreError> {
-        self.replace(|entry| entry.digest() == referrer.digest() && unnamed(entry), referrer).map(drop)
+        self.remove(|entry| entry.digest() == referrer.digest() && unnamed(entry));
+        self.referrers.push(to_json(referrer)?);
+        Ok(())
     }
 
     /// Takes out the entries that `gone` names.
     pub(super) fn remove(&mut self, gone: impl Fn(&Descriptor) -> bool) {
+        let stays = |entry: &Value| !serde_json::from_value(entry.clone()).is_ok_and(|entry| gone(&entry));
         if let Some(entries) = self.document["manifests"].as_array_mut() {
-            entries.retain(|entry| !serde_json::from_value(entry.clone()).is_ok_and(|entry| gone(&entry)));
+            entries.retain(stays);
         }
+        self.referrers.retain(stays);
     }
 
     fn replace(
@@ -124,7 +137,7 @@ impl LayoutIndex {
     ) -> Result<Vec<Descriptor>, StoreError> {
         let removed = self.entries().into_iter().filter(&gone).collect();
         self.remove(gone);
-        let new = serde_json::to_value(new).map_err(|error| StoreError::write(INDEX_FILE)(error.into()))?;
+        let new = to_json(new)?;
         if let Some(entries) = self.document["manifests"].as_array_mut() {
             entries.push(new);
         }
@@ -134,6 +147,17 @@ impl LayoutIndex {
     /// JSON without blanks and with sorted keys.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut document = self.document.clone();
+        if !self.referrers.is_empty() {
+            let mut list = Value::Array(self.referrers.clone());
+            list.sort_all_objects();
+            // What is no object there is nothing that anybody could read.
+            if !document["annotations"].is_object() {
+                document["annotations"] = json!({});
+            }
+            document["annotations"][REFERRERS] = Value::String(list.to_string());
+        } else if let Some(annotations) = document["annotations"].as_object_mut() {
+            annotations.remove(REFERRERS);
+        }
         document.sort_all_objects();
         document.to_string().into_bytes()
     }
@@ -158,6 +182,10 @@ impl LayoutIndex {
         found.dedup_by_key(|descriptor| descriptor.digest().to_string());
         Ok(found)
     }
+}
+
+fn to_json(descriptor: &Descriptor) -> Result<Value, StoreError> {
+    serde_json::to_value(descriptor).map_err(|error| StoreError::write(INDEX_FILE)(error.into()))
 }
 
 /// The digest of the manifest that this one refers to.

@@ -20,6 +20,7 @@ use std::io;
 use crate::elf::Elf;
 use crate::source::{self, ReadAt};
 
+pub mod debug;
 mod layout;
 mod sections;
 mod tables;

@@ -10,6 +10,9 @@
 //! | [`pack`] | decides what goes into the image, from options, facts and assumptions |
 //! | [`image`] | makes the OCI image, the same bytes every time |
 //! | [`project`] | reads the project file, which says which firmwares become which images |
+//! | [`audit`] | judges an image: documents, layers, what is said about the firmware, and the firmware |
+//! | [`contents`] | what is in an image, for those who want to use it |
+//! | [`rootfs`] | an image's root file system, seen without unpacking it |
 //! | [`zephyr`] | reads a Zephyr build directory in place of an ELF file |
 //! | [`sbom`] | bills of materials, given or written |
 //! | [`source`] | bytes that can be read anywhere |
@@ -24,10 +27,12 @@
 
 #![warn(clippy::missing_errors_doc)]
 
+pub mod audit;
 pub mod boot;
 pub mod check;
 pub mod cli;
 pub mod containerd;
+pub mod contents;
 pub mod detect;
 pub mod elf;
 pub mod image;
@@ -35,6 +40,7 @@ pub mod inspect;
 pub mod pack;
 pub mod project;
 pub mod registry;
+pub mod rootfs;
 pub mod sbom;
 pub mod sign;
 pub mod small_file;

@@ -2,7 +2,7 @@
 //!
 //! A code never changes its meaning and is never used again. The hundreds group them: 1 the file, 2 what kind of
 //! program it is, 3 where its segments lie, 4 what was recognised in it, 5 resource tables, 6 boot images,
-//! 7 what the user asked for.
+//! 7 what the user asked for, 8 images.
 
 use std::fmt;
 use std::str::FromStr;
@@ -231,6 +231,49 @@ codes! {
         "west spdx left documents in the build directory. They know the sources and licences of the firmware, which nobody can see in the ELF file.";
     CannotStrip = "MIC713" Error always: "the debug information cannot be taken out",
         "--strip rewrites the section headers, the symbol table and what refers to them. It does so for files as linkers write them; one with section groups, several symbol tables, sections upon each other or more than 65279 of them is left alone.";
+
+    ImageUnreadable = "MIC801" Error always: "the image cannot be read",
+        "It is not there, or not whole, or one of its documents cannot be understood.";
+    BlobDamaged = "MIC802" Error always: "something in the image is not what its digest says",
+        "A document, a configuration or a layer has other bytes than those that the image was made of. Every engine refuses it.";
+    DiffIdMismatch = "MIC803" Error always: "a layer is not the one that the configuration names",
+        "The configuration lists the digests of the layers' tars (rootfs.diff_ids). containerd compares them when it unpacks the layer.";
+    UnknownMediaType = "MIC804" Error always: "a media type is not known",
+        "What is known are the indexes, manifests, configurations and layers of OCI and of Docker, with gzip, zstd or no compression.";
+    LayerUnreadable = "MIC805" Error always: "a layer cannot be unpacked",
+        "It is no tar, or its compression is broken or another one than its media type says.";
+    LayerTooLarge = "MIC806" Error always: "a layer is larger than anything that is read here",
+        "Read are up to 500000 files of 4 GiB each, 16 GiB in all, in paths of up to 4096 bytes and 128 components. Firmware images have a handful of files; small layers that unpack to huge ones are made to do harm.";
+    PathOutside = "MIC807" Error always: "a layer has a path that leads out of the image",
+        "A path with .. in it. Engines refuse it, or put the file somewhere else than it says.";
+    DanglingHardLink = "MIC808" Warning always: "a hard link leads to nothing",
+        "The file that it is another name of is neither in its layer nor in those below.";
+    BadImageConfig = "MIC809" Error always: "the image's configuration cannot be used",
+        "The manifest or the configuration is not as the OCI image specification has it, or is for another system than Linux. The platform is the node's, not the guest's.";
+    PlatformContradiction = "MIC810" Error always: "index and configuration name different platforms",
+        "An engine chooses by the index, and then compares the configuration.";
+    SamePlatformTwice = "MIC811" Error always: "an index has two images for one platform",
+        "Engines choose by platform alone, so one of the two is never run. Boards are separate tags, or one image with several firmwares.";
+    SeveralLayers = "MIC812" Note always: "the image has several layers",
+        "This builder makes one. Others work as well.";
+    ForeignFiles = "MIC813" Note always: "the image holds other files than the builder's",
+        "The shim looks at client.conf, and at the files that it names.";
+    NoClientConf = "MIC814" Error always: "the image has no client.conf",
+        "The shim learns from it where the firmware is and what it runs on; containerd does not hand annotations to a runtime. Without it no container starts.";
+    FirmwareMissing = "MIC815" Error always: "the image does not hold its firmware",
+        "There is no regular file where client.conf, an annotation or Entrypoint says that the firmware is.";
+    EntrypointElsewhere = "MIC816" Warning always: "Entrypoint does not name the firmware",
+        "The shim goes by client.conf. But engines want some command, and people read it.";
+    ConfContradiction = "MIC817" Error always: "client.conf and the annotations contradict each other",
+        "Both state the same facts: client.conf for the node, annotations for registries, policies and people. Somebody is told something wrong.";
+    SaidOnce = "MIC818" Warning always: "only one of client.conf and the annotations says something",
+        "What only an annotation says, no node knows; what only client.conf says, no registry and no policy.";
+    LabelContradiction = "MIC819" Warning always: "a label is not what the annotation is",
+        "Labels repeat the annotations for tools that show labels alone.";
+    NoFirmwareHash = "MIC820" Note always: "nothing says what the firmware's digest must be",
+        "With container.firmware_hash in client.conf, a node refuses any other firmware.";
+    UnknownBoard = "MIC821" Warning always: "the board of the image is not known here",
+        "So its memory was not compared with the firmware. Boards can be added with --boards-dir.";
 }
 
 /// Codes that are no longer made, so that nobody gives them another meaning.

@@ -87,6 +87,11 @@ impl Report {
         }));
     }
 
+    /// Adds other findings behind these.
+    pub fn append(&mut self, findings: Report) {
+        self.0.extend(findings.0);
+    }
+
     /// Quotes a firmware beside the findings that were made in it: what stands at each place.
     pub fn quote(&mut self, firmware: &dyn ReadAt) {
         let places = self.0.iter_mut().filter(|finding| finding.part.is_none() && finding.excerpt.is_none());

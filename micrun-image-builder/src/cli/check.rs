@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use micrun_image_spec::firmware::{Pedestal, Rtos};
@@ -10,28 +11,37 @@ use serde::Serialize;
 
 use super::job::board;
 use super::pack::allowable_code;
+use super::registry::RegistryArgs;
 use super::render::{self, printable};
+use super::subject::{Opened, Subject};
 use super::{BoardDirs, CliError};
+use crate::audit::{self, audit};
 use crate::check::{self, Code, Report, Severity};
-use crate::pack::{Choice, Decisions, Request};
+use crate::image::Platform;
+use crate::pack::{Checked, Choice, Request};
 use crate::source::RegularFile;
-use crate::store::Location;
+use crate::store::progress::Silent;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct CheckArgs {
-    /// The ELF file that the linker wrote
+    /// The ELF file that the linker wrote; or an image: docker://NAME[:TAG], oci:DIR[:TAG], oci-archive:FILE, or the path
+    /// of a layout or archive
     #[arg(required_unless_present = "explain")]
-    target: Option<Location>,
-    /// Board to check it for [default: the usual one for RTOS and architecture]
+    subject: Option<Subject>,
+    /// Board to check it for [default: as the image says, else the usual one for RTOS and architecture]
     #[arg(long)]
     board: Option<String>,
-    /// What the guest runs on: qemu, xen, baremetal, jailhouse, hetero, remoteproc [default: the board's first]
+    /// What the guest runs on: qemu, xen, baremetal, jailhouse, hetero, remoteproc [default: as the image says, else
+    /// the board's first]
     #[arg(long)]
     pedestal: Option<Pedestal>,
-    /// Name of the RTOS, a lower-case word [default: as recognised in the file]
+    /// Name of the RTOS, a lower-case word [default: as the image says, else as recognised in the file]
     #[arg(long)]
     rtos: Option<Rtos>,
+    /// Of an image for several platforms, the one to look at [default: all]
+    #[arg(long, value_name = "linux/ARCH")]
+    platform: Option<Platform>,
     /// Turn an error with this code into a warning; may be given several times
     #[arg(long, value_name = "CODE", value_parser = allowable_code)]
     allow: Vec<Code>,
@@ -49,13 +59,16 @@ pub(super) struct CheckArgs {
     explain: Option<String>,
     #[command(flatten)]
     boards: BoardDirs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   micrun-image-builder check zephyr.elf
   micrun-image-builder check app.elf --board qemu_cortex_m3 --rtos baremetal --deny-warnings
-  micrun-image-builder check zephyr.elf --format sarif > findings.sarif
+  micrun-image-builder check zephyr.oci.tar
+  micrun-image-builder check docker://registry.example/demo/zephyr:1 --format json
   micrun-image-builder check --explain MIC302
 
 Exit status: 0 no errors, 1 errors (or warnings with --deny-warnings), 2 wrong usage.";
@@ -73,20 +86,12 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
     if let Some(code) = &args.explain {
         return explain(code);
     }
-    let Some(path) = args.target.as_ref().and_then(Location::path) else {
-        return Err(CliError::Usage("give the file to check".to_owned()));
-    };
-    let boards = args.boards.load()?;
-    let request = Request {
-        board: args.board.as_deref().map(|name| board(&boards, name)).transpose()?,
-        pedestal: args.pedestal,
-        rtos: args.rtos.clone(),
-        allow: args.allow.clone(),
-        ..Request::new(&boards)
+    let Some(subject) = &args.subject else {
+        return Err(CliError::Usage("give the file or the image to check".to_owned()));
     };
     let mut report = Report::default();
-    let decisions = check_firmware(&request, path, &mut report);
-    let outcome = Outcome::new(path.display().to_string(), &report, decisions.as_ref());
+    let checked = args.check(subject, &mut report)?;
+    let outcome = Outcome::new(subject.to_string(), &report, checked.as_ref());
     match args.format {
         ReportFormat::Text => outcome.print_text(args.quiet)?,
         ReportFormat::Json => outcome.print_json()?,
@@ -95,7 +100,41 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
     Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn check_firmware(request: &Request<'_>, path: &Path, report: &mut Report) -> Option<Decisions> {
+impl CheckArgs {
+    /// Gives what would stand in the image of a firmware; an image says itself what stands in it.
+    fn check(&self, subject: &Subject, report: &mut Report) -> Result<Option<Checked>, CliError> {
+        let boards = self.boards.load()?;
+        let board = self.board.as_deref().map(|name| board(&boards, name)).transpose()?;
+        match subject.open(&self.registry.registry(Arc::new(Silent))) {
+            Ok(Opened::Firmware(path)) => {
+                let request = Request {
+                    board,
+                    pedestal: self.pedestal,
+                    rtos: self.rtos.clone(),
+                    allow: self.allow.clone(),
+                    ..Request::new(&boards)
+                };
+                return Ok(check_firmware(&request, &path, report));
+            }
+            Ok(Opened::Image(source)) => {
+                let options = audit::Options {
+                    boards: &boards,
+                    board,
+                    pedestal: self.pedestal,
+                    rtos: self.rtos.clone(),
+                    platform: self.platform.clone(),
+                    allow: self.allow.clone(),
+                };
+                audit(source.as_ref(), &options, report);
+            }
+            Err(CliError::Store(error)) => audit::unreadable(&error, report),
+            Err(error) => return Err(error),
+        }
+        Ok(None)
+    }
+}
+
+fn check_firmware(request: &Request<'_>, path: &Path, report: &mut Report) -> Option<Checked> {
     match RegularFile::open(path) {
         Ok(firmware) => crate::pack::check(request, &firmware, report),
         Err(error) => {
@@ -120,7 +159,8 @@ struct Outcome<'a> {
 }
 
 impl<'a> Outcome<'a> {
-    fn new(file: String, findings: &'a Report, decisions: Option<&Decisions>) -> Self {
+    fn new(file: String, findings: &'a Report, checked: Option<&Checked>) -> Self {
+        let decisions = checked.map(|checked| &checked.decisions);
         Outcome {
             file,
             errors: findings.count(Severity::Error),

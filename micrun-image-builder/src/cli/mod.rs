@@ -12,6 +12,7 @@ use micrun_image_spec::board::{BoardError, Boards};
 
 #[cfg(unix)]
 use crate::containerd::ContainerdError;
+use crate::contents::ContentsError;
 use crate::image::{ArtifactError, BadEpoch, ImageError};
 use crate::project::ProjectError;
 use crate::sbom::SbomError;
@@ -20,6 +21,7 @@ use crate::store::StoreError;
 
 mod boards;
 mod check;
+mod extract;
 mod inspect;
 mod job;
 mod load;
@@ -28,6 +30,7 @@ mod places;
 mod registry;
 mod render;
 mod sign;
+mod subject;
 mod summary;
 
 /// Checks RTOS firmware and packs it into OCI images, which containerd runs with the runtime io.containerd.mica.v2.
@@ -58,6 +61,8 @@ enum Command {
     Pack(Box<pack::PackArgs>),
     /// Show what is in a firmware: core, RTOS, memory map, resource table, stacks
     Inspect(inspect::InspectArgs),
+    /// Take the firmware, the boot image and client.conf out of an image
+    Extract(Box<extract::ExtractArgs>),
     /// Sign an image with a key, as cosign does
     Sign(Box<sign::SignArgs>),
     /// Verify that the owner of a key signed an image
@@ -120,6 +125,8 @@ enum CliError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Contents(#[from] ContentsError),
+    #[error(transparent)]
     Project(#[from] ProjectError),
     #[error(transparent)]
     Sbom(#[from] SbomError),
@@ -167,6 +174,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Extract(args) => extract::run(&args),
         Command::Sign(args) => sign::sign(&args),
         Command::Verify(args) => sign::verify(&args),
         Command::Load(args) => load::run(&args),

@@ -25,6 +25,7 @@ pub(crate) use documents::descriptor;
 pub use epoch::{BadEpoch, Epoch};
 pub use platform::{BadPlatform, Platform};
 pub use reference::{BadReference, Reference};
+pub use spool::Spool;
 
 use crate::source::ReadAt;
 use crate::store::{Data, Sink, StoreError};

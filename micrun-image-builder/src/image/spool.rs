@@ -1,4 +1,5 @@
-//! Where a layer waits until its digest is known: in memory while it is small, then in a temporary file.
+//! Where a layer waits until its digest is known, and a file that was taken out of one: in memory while it is small,
+//! then in a temporary file.
 
 use std::io::{self, Read};
 
@@ -8,13 +9,13 @@ use crate::source::{self, ReadAt};
 use crate::store::{Data, StoreError};
 
 /// Bytes that were written once and are read from now on.
-pub(super) struct Spool {
+pub struct Spool {
     data: SpooledData,
     size: u64,
 }
 
 impl Spool {
-    pub(super) fn new(written: SpooledTempFile, size: u64) -> Self {
+    pub(crate) fn new(written: SpooledTempFile, size: u64) -> Self {
         Spool { data: written.into_inner(), size }
     }
 }

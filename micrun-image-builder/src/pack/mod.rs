@@ -157,12 +157,22 @@ pub fn pack(
     Ok(Some(Packed { decisions, firmware_digest, debug, boot_image, image, sbom }))
 }
 
-/// Checks a firmware as [`pack`] does, and makes no image. Gives what would stand in one, as far as it came to that.
-pub fn check(request: &Request<'_>, firmware: &dyn ReadAt, report: &mut Report) -> Option<Decisions> {
+/// A firmware that could be packed, as far as that was looked at.
+pub struct Checked {
+    /// What would stand in its image.
+    pub decisions: Decisions,
+    /// Bytes of memory without which the guest cannot run.
+    pub memory_need: u64,
+}
+
+/// Checks a firmware as [`pack`] does, and makes no image. None where it did not come to decisions about one.
+pub fn check(request: &Request<'_>, firmware: &dyn ReadAt, report: &mut Report) -> Option<Checked> {
     let wrapped = wrap(request, firmware, report)?;
     let firmware = wrapped.as_ref().map_or(firmware, |elf| elf as &dyn ReadAt);
     let identify = |elf: &Elf<'_>| Ok((detect::identify(elf)?, ()));
-    judge(request, firmware, identify, report).map(|judged| judged.decisions)
+    let Judged { elf, decisions, boot, .. } = judge(request, firmware, identify, report)?;
+    let memory_need = boot_image::memory_need(&elf, boot.as_ref(), decisions.pedestal.value);
+    Some(Checked { decisions, memory_need })
 }
 
 /// Makes an ELF file of raw firmware. Some(None) for what needs no wrapping; None where the report says why not.

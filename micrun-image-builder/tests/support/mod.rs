@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use micrun_image_builder::check::{Code, Report, examine};
 
+pub mod layout;
 mod test_elf;
 pub use test_elf::*;
 

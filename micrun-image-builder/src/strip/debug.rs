@@ -1,5 +1,5 @@
 //! The debug information of an image, stored beside it: the whole ELF file as the linker wrote it, which every debugger
-//! takes as it is. docs/debug-info.md describes the artifact.
+//! takes as it is. docs/design/artifacts.md describes the artifact.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufReader, Read};

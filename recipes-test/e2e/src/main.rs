@@ -4,6 +4,7 @@
 //! - [`node`]: a containerd per release, shared by its trials, and how a trial runs on it
 //! - [`boots`]: every firmware on every containerd
 //! - [`lifecycle`]: terminals, signals, exit codes, and what becomes of whom when something dies
+//! - [`load`]: images that the builder puts into containerd itself
 //! - [`pods`]: containers that share a shim
 //! - [`refusals`]: images that must not run, and what the user is told
 //!
@@ -11,6 +12,7 @@
 
 mod boots;
 mod lifecycle;
+mod load;
 mod node;
 mod pods;
 mod refusals;
@@ -63,6 +65,7 @@ fn trials() -> Result<Vec<Trial>> {
 fn stories() -> Vec<Story> {
     let mut stories = boots::stories();
     stories.extend(lifecycle::stories());
+    stories.extend(load::stories());
     stories.extend(pods::stories());
     stories.extend(refusals::stories());
     stories

@@ -95,14 +95,30 @@ impl Product {
 
     /// The command that packs a firmware into `archive`, as a user would type it.
     pub fn pack_command(&self, firmware: &Firmware, archive: &Path) -> Command {
+        self.pack_command_for(firmware, &firmware.elf(&self.firmware), archive)
+    }
+
+    /// The same, for another build of the firmware.
+    pub fn pack_command_for(&self, firmware: &Firmware, elf: &Path, archive: &Path) -> Command {
         let mut output = OsStr::new("oci-archive:").to_owned();
         output.push(archive);
         let mut command = Command::new(self.builder());
-        command.arg("pack").arg(firmware.elf(&self.firmware)).args(["--board", firmware.board]);
+        command.arg("pack").arg(elf).args(["--board", firmware.board]);
         command.args(firmware.rtos.map(|rtos| ["--rtos", rtos]).into_iter().flatten());
         command.args(["-t", &firmware.image()]).arg("-o").arg(output);
         command
     }
+}
+
+/// Builds the test firmware of a board into `folder`, with further options of the compiler.
+///
+/// # Errors
+/// If it does not build.
+pub fn build_firmware(board: &str, folder: &Path, extra: &str) -> Result<()> {
+    let mut make = Command::new("make");
+    make.arg("--no-print-directory").arg("-C").arg(Workspace::find()?.root().join("recipes-test/firmware"));
+    make.args([format!("OUT={}", folder.display()), format!("BOARD={board}"), format!("EXTRA={extra}")]);
+    shell::quietly(&mut make)
 }
 
 /// The cargo that runs us, in the workspace.

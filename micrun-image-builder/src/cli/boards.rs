@@ -10,7 +10,7 @@ use micrun_image_spec::board::{BoardProfile, Boards, Origin};
 use serde::Serialize;
 
 use super::render::{self, printable};
-use super::{BoardDirs, CliError, Format};
+use super::{BoardDirs, CliError, Format, print_json};
 
 #[derive(Args)]
 #[command(arg_required_else_help = true)]
@@ -61,7 +61,7 @@ pub(super) fn run(args: &BoardsArgs) -> Result<ExitCode, CliError> {
 fn list(boards: &Boards, format: Format) -> Result<(), CliError> {
     if format == Format::Json {
         let records: Vec<_> = boards.iter().map(|(profile, origin)| record(profile, origin)).collect();
-        return print_json(&records);
+        return Ok(print_json(&records)?);
     }
     let mut text = String::new();
     for (board, origin) in boards.iter() {
@@ -84,7 +84,7 @@ fn show(boards: &Boards, name: &str, format: Format) -> Result<(), CliError> {
         )));
     };
     match format {
-        Format::Json => print_json(&record(board, origin)),
+        Format::Json => Ok(print_json(&record(board, origin))?),
         Format::Text => {
             Ok(write!(io::stdout(), "# {}\n{}", printable(&origin.to_string()), board.to_yaml())?)
         }
@@ -135,9 +135,4 @@ fn validate(mut boards: Boards, files: &[PathBuf], format: Format) -> Result<Exi
 
 fn record<'a>(profile: &'a BoardProfile, origin: &Origin) -> BoardRecord<'a> {
     BoardRecord { profile, origin: origin.to_string() }
-}
-
-fn print_json(value: &impl Serialize) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
-    Ok(writeln!(io::stdout(), "{text}")?)
 }

@@ -3,7 +3,6 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use micrun_image_spec::firmware::{Pedestal, Rtos};
@@ -11,6 +10,7 @@ use serde::Serialize;
 
 use super::job::board;
 use super::pack::allowable_code;
+use super::places::Places;
 use super::registry::RegistryArgs;
 use super::render::{self, printable};
 use super::subject::{Opened, Subject};
@@ -20,7 +20,6 @@ use crate::check::{self, Code, Report, Severity};
 use crate::image::Platform;
 use crate::pack::{Checked, Choice, Request};
 use crate::source::RegularFile;
-use crate::store::progress::Silent;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -105,7 +104,7 @@ impl CheckArgs {
     fn check(&self, subject: &Subject, report: &mut Report) -> Result<Option<Checked>, CliError> {
         let boards = self.boards.load()?;
         let board = self.board.as_deref().map(|name| board(&boards, name)).transpose()?;
-        match subject.open(&self.registry.registry(Arc::new(Silent))) {
+        match subject.open(&Places::new(&self.registry, self.quiet)) {
             Ok(Opened::Firmware(path)) => {
                 let request = Request {
                     board,

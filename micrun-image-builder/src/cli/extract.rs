@@ -11,6 +11,7 @@ use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
 use micrun_image_spec::{BOOT_IMAGE_PATH, CLIENT_CONF_PATH, FIRMWARE_PATH};
 use serde::Serialize;
 
+use super::places::Places;
 use super::registry::RegistryArgs;
 use super::render::printable;
 use super::subject::Subject;
@@ -20,7 +21,6 @@ use crate::image::{Platform, Spool};
 use crate::source::{self, ReadAt};
 use crate::store::StoreError;
 use crate::store::place::NewFile;
-use crate::store::progress::Silent;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -77,7 +77,7 @@ pub(super) fn run(args: &ExtractArgs) -> Result<ExitCode, CliError> {
             "say what to extract: --elf FILE, --boot-image FILE, --client-conf FILE, or --output-dir DIR";
         return Err(CliError::Usage(message.to_owned()));
     }
-    let source = args.image.open_image(&args.registry.registry(Arc::new(Silent)))?;
+    let source = args.image.open_image(&Places::new(&args.registry, false))?;
     let contents = ImageContents::open(source.as_ref(), args.platform.as_ref())?;
     let extracted = match &args.output_dir {
         Some(dir) => extract_all(&contents, dir)?,

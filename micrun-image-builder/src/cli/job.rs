@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use micrun_image_spec::board::{BoardProfile, Boards};
 
+use super::places::Places;
 use super::render::printable;
 use super::summary::Summary;
 use super::{CliError, Format, places, render};
 use crate::check::{self, Code, Report};
-use crate::image::{Epoch, ImageError};
+use crate::image::{Epoch, ImageError, Reference};
 use crate::pack::{Packed, Request, pack};
 use crate::project::Job;
 use crate::sbom::{Sbom, SbomError, SbomSource};
@@ -20,6 +21,7 @@ use crate::zephyr::Build;
 pub(super) struct Settings<'a> {
     pub(super) boards: &'a Boards,
     pub(super) epoch: Option<Epoch>,
+    pub(super) places: &'a Places,
     pub(super) format: Format,
     pub(super) quiet: bool,
 }
@@ -47,7 +49,7 @@ pub(super) fn run(job: &Job, settings: &Settings<'_>) -> Result<Outcome, CliErro
     let packed = read.is_some();
     let summary = match read {
         Some((packed, firmware)) => {
-            write(&packed, &input.path, &firmware, sboms, &destination, settings.epoch)?;
+            write(&packed, &input.path, &firmware, sboms, &destination, settings)?;
             Summary::packed(&input.path, &packed, &destination, report)
         }
         None => Summary::refused(&input.path, report),
@@ -67,7 +69,7 @@ fn read_and_pack(
     let boot_image = job.boot_image.as_deref().map(open_boot_image).transpose()?;
     let request = Request {
         file_stem: &input.path.file_stem().unwrap_or_default().to_string_lossy(),
-        tag: job.tag.clone(),
+        tag: job.tag.clone().or_else(|| name_of_output(job)),
         board: job.board.as_deref().map(|name| board(settings.boards, name)).transpose()?,
         pedestal: job.pedestal,
         rtos: job.rtos.clone(),
@@ -109,15 +111,16 @@ fn write(
     firmware: &RegularFile,
     sboms: Vec<Sbom>,
     destination: &Location,
-    epoch: Option<Epoch>,
+    settings: &Settings<'_>,
 ) -> Result<(), CliError> {
-    let sink = places::sink(destination, &packed.decisions.reference.value, epoch.unwrap_or_default())?;
+    let name = places::named(&packed.decisions.reference.value);
+    let sink = settings.places.sink(destination, name, settings.epoch.unwrap_or_default())?;
     let root = packed.image.descriptor();
-    let attached = sboms.into_iter().chain(packed.sbom.clone()).map(|sbom| sbom.attach(root, epoch));
+    let attached = sboms.into_iter().chain(packed.sbom.clone()).map(|sbom| sbom.attach(root, settings.epoch));
     let mut attached = attached.collect::<Result<Vec<_>, _>>()?;
     if let Some(debug) = &packed.debug {
         let title = path.file_name().unwrap_or_default().to_string_lossy();
-        attached.push(debug.attach(root, packed.firmware_digest, &title, firmware, epoch)?);
+        attached.push(debug.attach(root, packed.firmware_digest, &title, firmware, settings.epoch)?);
     }
     Ok(packed.image.write(sink, &attached)?)
 }
@@ -192,6 +195,14 @@ fn destination(job: &Job, firmware: &Path) -> Result<Location, CliError> {
         }
     }
     Ok(destination)
+}
+
+/// A registry's place is a name.
+fn name_of_output(job: &Job) -> Option<Reference> {
+    match &job.output {
+        Some(Location::Registry(name)) => name.reference().cloned(),
+        _ => None,
+    }
 }
 
 fn open_boot_image(path: &Path) -> Result<RegularFile, CliError> {

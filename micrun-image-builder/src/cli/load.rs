@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Format;
+use super::registry::RegistryArgs;
 use crate::containerd::{DEFAULT_ADDRESS, Namespace};
 use crate::image::Reference;
 use crate::store::Location;
@@ -12,7 +13,7 @@ use crate::store::Location;
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct LoadArgs {
-    /// The image: oci-archive:FILE[:TAG], oci:DIR[:TAG], or the path of either
+    /// The image: docker://NAME[:TAG][@DIGEST], oci-archive:FILE[:TAG], oci:DIR[:TAG], or the path of an archive or layout
     image: Location,
     /// containerd's namespace; Kubernetes uses k8s.io
     #[arg(short, long, value_name = "NAMESPACE", default_value_t)]
@@ -32,6 +33,8 @@ pub(super) struct LoadArgs {
     /// Print errors only
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -62,14 +65,15 @@ mod unix {
     use oci_spec::image::Descriptor;
     use serde::Serialize;
 
+    use super::super::places::Places;
     use super::super::render::printable;
-    use super::super::{CliError, Format, places};
+    use super::super::{CliError, Format, print_json};
     use super::LoadArgs;
     use crate::containerd::ContainerdSink;
     use crate::image::Reference;
+    use crate::store::Location;
     use crate::store::copy::copy;
     use crate::store::layout::ImageName;
-    use crate::store::progress::Silent;
 
     /// The result of `load`.
     #[derive(Serialize)]
@@ -87,15 +91,16 @@ mod unix {
     }
 
     pub(in super::super) fn run(args: &LoadArgs) -> Result<ExitCode, CliError> {
-        let source = places::source(&args.image)?;
+        let places = Places::new(&args.registry, args.quiet);
+        let source = places.source(&args.image)?;
         let root = source.resolve()?;
         let name = match &args.name {
             Some(name) => name.clone(),
-            None => name_of(&root)?,
+            None => name_of(&args.image, &root)?,
         };
         let sink = ContainerdSink::connect(&args.address, &args.namespace, name.clone())?;
         warn_of_new_namespace(args, &sink)?;
-        let copied = copy(source.as_ref(), Box::new(sink), &root, args.referrers, &Silent)?;
+        let copied = copy(source.as_ref(), Box::new(sink), &root, args.referrers, places.progress())?;
         let summary = Summary {
             source: args.image.to_string(),
             name: name.to_string(),
@@ -108,21 +113,20 @@ mod unix {
             referrers: copied.referrers,
         };
         match args.format {
-            Format::Json => writeln!(
-                io::stdout(),
-                "{}",
-                serde_json::to_string_pretty(&summary).map_err(io::Error::from)?
-            )?,
+            Format::Json => print_json(&summary)?,
             Format::Text if !args.quiet => print_text(&summary)?,
             Format::Text => {}
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The name that the image has in its archive or layout, if it is a full one.
-    fn name_of(root: &Descriptor) -> Result<Reference, CliError> {
-        let full = ImageName::of(root).full;
-        full.as_deref().and_then(|full| full.parse().ok()).ok_or_else(|| {
+    /// The name that the image has where it is, if it is a full one.
+    fn name_of(place: &Location, root: &Descriptor) -> Result<Reference, CliError> {
+        let name = match place {
+            Location::Registry(name) => name.reference().cloned(),
+            _ => ImageName::of(root).full.and_then(|full| full.parse().ok()),
+        };
+        name.ok_or_else(|| {
             CliError::Usage(
                 "the image has no full name where it is: give one with --name NAME[:TAG]".to_owned(),
             )

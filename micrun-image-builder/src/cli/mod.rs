@@ -21,12 +21,16 @@ use crate::store::StoreError;
 
 mod boards;
 mod check;
+mod copy;
 mod extract;
+mod index;
 mod inspect;
 mod job;
 mod load;
+mod man;
 mod pack;
 mod places;
+mod progress;
 mod registry;
 mod render;
 mod sign;
@@ -69,6 +73,11 @@ enum Command {
     Verify(Box<sign::VerifyArgs>),
     /// Load an image into a running containerd
     Load(load::LoadArgs),
+    /// Copy an image from one place to another
+    #[command(visible_aliases = ["push", "pull"])]
+    Copy(copy::CopyArgs),
+    /// Join images under one index
+    Index(index::IndexArgs),
     /// List, show and validate board profiles
     Boards(boards::BoardsArgs),
     /// Print a completion script for a shell
@@ -76,6 +85,14 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print or write the manual pages
+    Man(man::ManArgs),
+}
+
+/// Prints JSON for programs.
+fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
+    writeln!(io::stdout(), "{text}")
 }
 
 /// How results are printed.
@@ -178,7 +195,10 @@ pub fn main() -> ExitCode {
         Command::Sign(args) => sign::sign(&args),
         Command::Verify(args) => sign::verify(&args),
         Command::Load(args) => load::run(&args),
+        Command::Copy(args) => copy::run(&args),
+        Command::Index(args) => index::run(&args),
         Command::Boards(args) => boards::run(&args),
+        Command::Man(args) => man::run(&args, Cli::command()),
         Command::Completions { shell } => {
             // Into memory first: clap_complete panics where its output cannot be written.
             let mut script = Vec::new();

@@ -7,6 +7,8 @@ use clap::Args;
 use micrun_image_spec::firmware::{Arch, Pedestal, Rtos};
 
 use super::job::{self, Settings};
+use super::places::Places;
+use super::registry::RegistryArgs;
 use super::{BoardDirs, CliError, Format, summary};
 use crate::boot::raw::{Address, RawOptions};
 use crate::check::Code;
@@ -32,7 +34,7 @@ pub(super) struct PackArgs {
     /// Name of the image [default: the file's name]
     #[arg(short, long, value_name = "NAME[:TAG]")]
     tag: Option<Reference>,
-    /// oci-archive:FILE, oci:DIR, FILE (an archive), or - for an archive on standard output
+    /// docker://NAME[:TAG], oci-archive:FILE, oci:DIR, FILE (an archive), or - for an archive on standard output
     /// [default: NAME.oci.tar beside the firmware]
     #[arg(short, long, value_name = "OUTPUT")]
     output: Option<Location>,
@@ -89,6 +91,8 @@ pub(super) struct PackArgs {
     quiet: bool,
     #[command(flatten)]
     boards: BoardDirs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -119,8 +123,13 @@ pub(super) fn run(args: &PackArgs) -> Result<ExitCode, CliError> {
     refuse_duplicates("--annotation", &args.annotations)?;
     let jobs = args.jobs()?;
     let boards = args.boards.load()?;
-    let settings =
-        Settings { boards: &boards, epoch: source_date_epoch()?, format: args.format, quiet: args.quiet };
+    let settings = Settings {
+        boards: &boards,
+        epoch: source_date_epoch()?,
+        places: &Places::new(&args.registry, args.quiet),
+        format: args.format,
+        quiet: args.quiet,
+    };
     let mut outcomes = Vec::new();
     for job in &jobs {
         outcomes.push(job::run(job, &settings)?);

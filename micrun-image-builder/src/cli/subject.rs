@@ -4,9 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{CliError, places};
-use crate::registry::{Registry, RegistryName};
+use super::CliError;
+use super::places::Places;
 use crate::source::{self, RegularFile};
+use crate::store::location::BadLocation;
 use crate::store::{Location, Source};
 
 /// Where a tar header says that it is one (POSIX, "ustar Interchange Format").
@@ -15,10 +16,7 @@ const USTAR: &[u8] = b"ustar";
 
 /// As the user names it.
 #[derive(Debug, Clone)]
-pub(super) enum Subject {
-    Registry(RegistryName),
-    Local(Location),
-}
+pub(super) struct Subject(Location);
 
 /// What it turned out to be.
 pub(super) enum Opened {
@@ -28,42 +26,31 @@ pub(super) enum Opened {
 }
 
 impl FromStr for Subject {
-    type Err = String;
+    type Err = BadLocation;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.starts_with("docker://") {
-            return text.parse().map(Subject::Registry).map_err(|error| format!("{error}"));
-        }
-        text.parse().map(Subject::Local).map_err(|error| format!("{error}"))
+        text.parse().map(Subject)
     }
 }
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Subject::Registry(name) => write!(f, "{name}"),
-            Subject::Local(location) => write!(f, "{location}"),
-        }
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
 impl Subject {
     /// Looks at what is there: a plain path may be anything.
-    pub(super) fn open(&self, registry: &Registry) -> Result<Opened, CliError> {
-        match self {
-            Subject::Registry(name) => Ok(Opened::Image(Box::new(registry.source(name)))),
-            Subject::Local(Location::Path(path)) if !is_image(path) => Ok(Opened::Firmware(path.clone())),
-            Subject::Local(location) => places::source(location).map(Opened::Image),
+    pub(super) fn open(&self, places: &Places) -> Result<Opened, CliError> {
+        match &self.0 {
+            Location::Path(path) if !is_image(path) => Ok(Opened::Firmware(path.clone())),
+            location => places.source(location).map(Opened::Image),
         }
     }
 
     /// The same, where nothing but an image will do.
-    pub(super) fn open_image(&self, registry: &Registry) -> Result<Box<dyn Source>, CliError> {
-        match (self.open(registry)?, self) {
-            (Opened::Image(source), _) => Ok(source),
-            (Opened::Firmware(_), Subject::Local(location)) => places::source(location),
-            (Opened::Firmware(path), _) => Err(CliError::Usage(format!("{} is no image", path.display()))),
-        }
+    pub(super) fn open_image(&self, places: &Places) -> Result<Box<dyn Source>, CliError> {
+        places.source(&self.0)
     }
 }
 

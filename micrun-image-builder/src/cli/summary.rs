@@ -51,7 +51,7 @@ impl Summary {
         let decisions = &packed.decisions;
         let reference = &decisions.reference.value;
         let image = ImageSummary {
-            output: destination.path().map_or("-".to_owned(), |path| path.display().to_string()),
+            output: destination.path().map_or(destination.to_string(), |path| path.display().to_string()),
             next: next_command(destination, &reference.to_string(), &reference.container_id()),
             name: decisions.reference.map(ToString::to_string),
             digest: packed.image.descriptor().digest().to_string(),
@@ -124,6 +124,9 @@ fn next_command(destination: &Location, image: &str, container: &str) -> String 
         Location::Path(path) => format!("ctr image import {}", quote(path)),
         Location::Archive(image) => format!("ctr image import {}", quote(&image.path)),
         Location::Layout(image) => format!("tar -cf - -C {} . | ctr image import -", quote(&image.path)),
+        Location::Registry(name) => {
+            format!("ctr image pull {}", name.to_string().trim_start_matches("docker://"))
+        }
         Location::Stdout => "ctr image import FILE".to_owned(),
     };
     format!("{import} && ctr run --rm -t --runtime io.containerd.mica.v2 {image} {container}")

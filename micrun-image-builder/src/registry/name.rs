@@ -32,6 +32,11 @@ impl RegistryName {
         self.tagged.then(|| self.reference.tag())
     }
 
+    /// The name with its tag, as images on a node are called; None if there is a digest alone.
+    pub fn reference(&self) -> Option<&Reference> {
+        self.tagged.then_some(&self.reference)
+    }
+
     /// The digest, where the name has one.
     pub fn digest(&self) -> Option<Sha256Digest> {
         self.digest

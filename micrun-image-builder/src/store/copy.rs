@@ -35,20 +35,33 @@ pub fn copy(
     referrers: bool,
     progress: &dyn Progress,
 ) -> Result<Copied, StoreError> {
-    let image = Graph::walk(source, root)?;
     let mut copied = Copied::default();
-    transfer(source, sink.as_mut(), &image.blobs, progress, &mut copied)?;
+    let image = copy_below(source, sink.as_mut(), root, referrers, progress, &mut copied)?;
+    sink.finish(root, image.root_document())?;
+    Ok(copied)
+}
+
+/// Copies everything of an image but its root.
+pub(crate) fn copy_below(
+    source: &dyn Source,
+    sink: &mut dyn Sink,
+    root: &Descriptor,
+    referrers: bool,
+    progress: &dyn Progress,
+    copied: &mut Copied,
+) -> Result<Graph, StoreError> {
+    let image = Graph::walk(source, root)?;
+    transfer(source, sink, &image.blobs, progress, copied)?;
     let (below, _) = image.documents.split_at(image.documents.len().saturating_sub(1));
     for (descriptor, document) in below {
         sink.put_document(descriptor, document)?;
     }
     if referrers {
         for (descriptor, _) in &image.documents {
-            copy_referrers(source, sink.as_mut(), digest_of(descriptor)?, progress, &mut copied)?;
+            copy_referrers(source, sink, digest_of(descriptor)?, progress, copied)?;
         }
     }
-    sink.finish(root, image.root_document())?;
-    Ok(copied)
+    Ok(image)
 }
 
 fn copy_referrers(

@@ -5,6 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::image::BadReference;
+use crate::registry::RegistryName;
+
 /// A place for an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
@@ -12,6 +15,8 @@ pub enum Location {
     Archive(LocalImage),
     /// An OCI layout: `oci:DIR[:TAG]`.
     Layout(LocalImage),
+    /// An image in a registry: `docker://HOST[:PORT]/NAME[:TAG][@DIGEST]`.
+    Registry(RegistryName),
     /// A path without a transport: whatever is there.
     Path(PathBuf),
     /// `-`: an OCI archive on standard output.
@@ -32,9 +37,12 @@ pub struct LocalImage {
 pub enum BadLocation {
     /// One of skopeo's other transports, or a misspelt one.
     #[error(
-        "the transport `{0}:` is not known here: write oci-archive:FILE or oci:DIR, or ./{0}:... for a file"
+        "the transport `{0}:` is not known here: write oci-archive:FILE, oci:DIR or docker://NAME, or ./{0}:... for a file"
     )]
     Transport(String),
+    /// No name of an image in a registry.
+    #[error(transparent)]
+    Name(#[from] BadReference),
     /// Nothing behind the transport.
     #[error("there is no path: write oci-archive:FILE or oci:DIR")]
     NoPath,
@@ -50,6 +58,7 @@ impl FromStr for Location {
             && transport.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
         match transport {
             _ if text == "-" => Ok(Location::Stdout),
+            "docker" if rest.starts_with("//") => Ok(Location::Registry(text.parse()?)),
             "oci" => Ok(Location::Layout(local(rest)?)),
             "oci-archive" => Ok(Location::Archive(local(rest)?)),
             other if is_transport => Err(BadLocation::Transport(other.to_owned())),
@@ -84,7 +93,7 @@ impl Location {
         match self {
             Location::Archive(image) | Location::Layout(image) => Some(&image.path),
             Location::Path(path) => Some(path),
-            Location::Stdout => None,
+            Location::Registry(_) | Location::Stdout => None,
         }
     }
 
@@ -100,6 +109,7 @@ impl fmt::Display for Location {
         match self {
             Location::Archive(image) => write!(f, "oci-archive:{image}"),
             Location::Layout(image) => write!(f, "oci:{image}"),
+            Location::Registry(name) => write!(f, "{name}"),
             Location::Path(path) => write!(f, "{}", path.display()),
             Location::Stdout => f.write_str("-"),
         }
@@ -130,6 +140,8 @@ mod tests {
             ("oci:dir", Ok(Location::Layout(image("dir", None)))),
             ("oci:dir:1.0", Ok(Location::Layout(image("dir", Some("1.0"))))),
             ("oci:a:b/dir", Ok(Location::Layout(image("a:b/dir", None)))),
+            ("docker://reg.example/a:1", Ok(Location::Registry("reg.example/a:1".parse().unwrap()))),
+            ("docker:a", Err(BadLocation::Transport("docker".to_owned()))),
             ("C:\\a.tar", path("C:\\a.tar")),
             ("c:a.tar", path("c:a.tar")),
             ("./docker-archive:a", path("./docker-archive:a")),

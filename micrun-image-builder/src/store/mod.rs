@@ -9,6 +9,7 @@
 //! | [`graph`] | an image as a whole |
 //! | [`mod@copy`] | from one place to another |
 //! | [`memory`] | images in memory |
+//! | [`mod@join`] | images for several platforms under one index |
 //! | [`progress`] | who wants to know how far a transfer is |
 //!
 //! An image is a tree of JSON documents (indexes and manifests) and the blobs that they name (configuration and
@@ -24,6 +25,7 @@ pub mod copy;
 pub mod directory;
 mod error;
 pub mod graph;
+pub mod join;
 pub mod layout;
 pub mod location;
 pub mod memory;

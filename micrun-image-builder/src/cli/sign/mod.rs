@@ -2,19 +2,18 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 use micrun_image_spec::digest::Sha256Digest;
 use serde::Serialize;
 
 use self::key::KeyPlace;
-use self::place::SignedPlace;
+use super::places::Places;
 use super::registry::RegistryArgs;
 use super::render::printable;
-use super::{CliError, Format};
+use super::{CliError, Format, print_json};
 use crate::sign::{self, Rejected, Signed, Verified, VerifyError, verify_image};
-use crate::store::progress::Silent;
+use crate::store::Location;
 
 mod key;
 mod place;
@@ -25,7 +24,7 @@ pub(super) use key::KeyPlaceError;
 #[command(after_help = SIGN_EXAMPLES)]
 pub(super) struct SignArgs {
     /// The image: docker://NAME[:TAG], oci:DIR[:TAG], oci-archive:FILE, or the path of a layout or archive
-    image: SignedPlace,
+    image: Location,
     /// The private key: a file, or env://VARIABLE. An encrypted one's password comes from COSIGN_PASSWORD, else it is
     /// asked for
     #[arg(long, value_name = "FILE")]
@@ -53,7 +52,7 @@ The signature goes into no transparency log.";
 #[command(after_help = VERIFY_EXAMPLES)]
 pub(super) struct VerifyArgs {
     /// The image: docker://NAME[:TAG], oci:DIR[:TAG], oci-archive:FILE, or the path of a layout or archive
-    image: SignedPlace,
+    image: Location,
     /// The public key: a file, or env://VARIABLE
     #[arg(long, value_name = "FILE")]
     key: KeyPlace,
@@ -74,10 +73,9 @@ Signatures alone: the key decides, no transparency log is asked. Certificates (k
 Exit status: 0 the key signed this image, 1 it did not or that cannot be found out, 2 wrong usage.";
 
 pub(super) fn sign(args: &SignArgs) -> Result<ExitCode, CliError> {
-    args.image.check_format(args.legacy)?;
+    place::check_format(&args.image, args.legacy)?;
     let key = args.key.private()?;
-    let registry = args.registry.registry(Arc::new(Silent));
-    let signed = args.image.sign(&registry, &key, args.legacy)?;
+    let signed = place::sign(&Places::new(&args.registry, false), &args.image, &key, args.legacy)?;
     match args.format {
         Format::Json => print_json(&SignSummary::of(&signed))?,
         Format::Text => writeln!(
@@ -93,8 +91,7 @@ pub(super) fn sign(args: &SignArgs) -> Result<ExitCode, CliError> {
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<ExitCode, CliError> {
     let key = args.key.public()?;
-    let registry = args.registry.registry(Arc::new(Silent));
-    let source = args.image.source(&registry)?;
+    let source = Places::new(&args.registry, false).source(&args.image)?;
     let result = verify_image(source.as_ref(), &key);
     if args.format == Format::Json
         && let Some(summary) = VerifySummary::of(&result)
@@ -108,7 +105,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_verified(image: &SignedPlace, verified: &Verified) -> io::Result<()> {
+fn print_verified(image: &Location, verified: &Verified) -> io::Result<()> {
     let mut text = format!("verified {}\n  digest  {}\n", printable(&image.to_string()), verified.image);
     for signature in &verified.accepted {
         let named = signature.repository.as_ref().map(|name| format!(" (as {name})")).unwrap_or_default();
@@ -175,10 +172,4 @@ impl VerifySummary {
         let signatures = good.chain(others).collect();
         Some(VerifySummary { digest, verified: !accepted.is_empty(), signatures })
     }
-}
-
-fn print_json(value: &impl Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_vec_pretty(value)?;
-    text.push(b'\n');
-    io::stdout().write_all(&text)
 }

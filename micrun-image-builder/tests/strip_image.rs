@@ -111,8 +111,24 @@ fn other_tools_read_the_image_and_leave_the_rest_alone() {
     let copied: PathBuf = dir.path().join("copy.tar");
     let target = format!("oci-archive:{}:1", copied.display());
     tool("skopeo", Command::new("skopeo").args(["copy", "--quiet", &format!("{archive}:1"), &target]));
-    let stat = format!("{}:1", dir.path().join("app").display());
-    tool("umoci", Command::new("umoci").args(["stat", "--image", &stat]));
+    let image = format!("{}:1", dir.path().join("app").display());
+    tool("umoci", Command::new("umoci").args(["stat", "--image", &image]));
+}
+
+/// The umoci of Debian 12 reads no zstd, the one of sid does.
+#[cfg(target_os = "linux")]
+#[test]
+fn umoci_unpacks_the_stripped_firmware() {
+    use micrun_testkit::{Unpacked, Workspace};
+
+    let dir = tempfile::tempdir().unwrap();
+    pack(dir.path(), &firmware(), "oci:app");
+    let umoci = Workspace::find().and_then(|workspace| Unpacked::of(&workspace, "umoci", "sid"));
+    let umoci = umoci.and_then(|package| package.program("umoci")).unwrap_or_else(|e| panic!("{e:#}"));
+    let (image, bundle) = (format!("{}:1", dir.path().join("app").display()), dir.path().join("bundle"));
+    tool("umoci", Command::new(umoci).args(["unpack", "--rootless", "--image", &image]).arg(&bundle));
+    let unpacked = std::fs::read(bundle.join("rootfs/firmware.elf")).unwrap();
+    assert!(unpacked == strip_bytes(&firmware()).unwrap().unwrap());
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn errors_end_with_1_and_warnings_only_if_asked() {
     assert_eq!(stdout(&quiet), "");
     for (arguments, sentence) in [
         (&["--allow", "MIC102"][..], "cannot be allowed"),
-        (&["--format", "xml"], "possible values: text, json"),
+        (&["--format", "xml"], "possible values: text, json, sarif"),
         (&["--board", "none"], "is unknown; known are"),
     ] {
         let output = check(arguments);

@@ -11,6 +11,7 @@ mod kind;
 mod layout;
 mod quote;
 mod resource_table;
+pub mod sarif;
 mod shared_memory;
 
 pub use advice::{advise, debug_info_size};

@@ -16,7 +16,7 @@ use super::render::{self, printable};
 use super::subject::{Opened, Subject};
 use super::{BoardDirs, CliError};
 use crate::audit::{self, audit};
-use crate::check::{self, Code, Report, Severity};
+use crate::check::{self, Code, Report, Severity, sarif};
 use crate::image::Platform;
 use crate::pack::{Checked, Choice, Request};
 use crate::source::RegularFile;
@@ -66,6 +66,7 @@ const EXAMPLES: &str = "\
 Examples:
   micrun-image-builder check zephyr.elf
   micrun-image-builder check app.elf --board qemu_cortex_m3 --rtos baremetal --deny-warnings
+  micrun-image-builder check zephyr.elf --format sarif > findings.sarif
   micrun-image-builder check zephyr.oci.tar
   micrun-image-builder check docker://registry.example/demo/zephyr:1 --format json
   micrun-image-builder check --explain MIC302
@@ -79,6 +80,8 @@ enum ReportFormat {
     Text,
     /// For programs
     Json,
+    /// For code hosts and editors: SARIF 2.1.0
+    Sarif,
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
@@ -91,12 +94,13 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
     let mut report = Report::default();
     let checked = args.check(subject, &mut report)?;
     let outcome = Outcome::new(subject.to_string(), &report, checked.as_ref());
+    let status = u8::from(report.has_errors() || (args.deny_warnings && outcome.warnings > 0));
     match args.format {
         ReportFormat::Text => outcome.print_text(args.quiet)?,
-        ReportFormat::Json => outcome.print_json()?,
+        ReportFormat::Json => print_json(&outcome)?,
+        ReportFormat::Sarif => print_json(&sarif::Log::new(&report, &subject.uri(), status))?,
     }
-    let fails = report.has_errors() || (args.deny_warnings && outcome.warnings > 0);
-    Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(ExitCode::from(status))
 }
 
 impl CheckArgs {
@@ -171,11 +175,6 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    fn print_json(&self) -> io::Result<()> {
-        let text = serde_json::to_string_pretty(self)?;
-        writeln!(io::stdout(), "{text}")
-    }
-
     fn print_text(&self, quiet: bool) -> io::Result<()> {
         render::result(self.findings, &self.file, quiet)?;
         if quiet {
@@ -193,6 +192,11 @@ impl<'a> Outcome<'a> {
         text += &format!("{}: {}\n", printable(&self.file), counts.join(", "));
         io::stdout().write_all(text.as_bytes())
     }
+}
+
+fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
+    writeln!(io::stdout(), "{text}")
 }
 
 /// Says what a code means, as `rustc --explain` does.

@@ -1,7 +1,7 @@
 //! What `check`, `extract` and `diff` look at: a firmware, or an image wherever it is.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use super::CliError;
@@ -40,6 +40,15 @@ impl fmt::Display for Subject {
 }
 
 impl Subject {
+    /// As a URI: of what lies below the working directory, a relative one, which is the same on other machines.
+    pub(super) fn uri(&self) -> String {
+        match &self.0 {
+            // `docker://` begins it, which is a scheme like any other.
+            Location::Registry(name) => name.to_string(),
+            location => location.path().map_or("-".to_owned(), path_uri),
+        }
+    }
+
     /// Looks at what is there: a plain path may be anything.
     pub(super) fn open(&self, places: &Places) -> Result<Opened, CliError> {
         match &self.0 {
@@ -55,10 +64,48 @@ impl Subject {
 }
 
 /// A directory with an index, or a tar. What cannot be read is no image: as a firmware it is reported best.
-fn is_image(path: &std::path::Path) -> bool {
+fn is_image(path: &Path) -> bool {
     if path.is_dir() {
         return path.join("index.json").is_file() || path.join("oci-layout").is_file();
     }
     let magic = RegularFile::open(path).and_then(|file| source::bytes(&file, USTAR_AT, USTAR.len() as u64));
     magic.is_ok_and(|magic| magic == USTAR)
+}
+
+fn path_uri(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let relative = here.and_then(|here| path.strip_prefix(here).ok());
+    let path = relative.unwrap_or(path);
+    let names = path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(escape(&name.to_string_lossy())),
+        Component::ParentDir => Some("..".to_owned()),
+        Component::Prefix(drive) => Some(drive.as_os_str().to_string_lossy().into_owned()),
+        Component::RootDir | Component::CurDir => None,
+    });
+    let joined = names.collect::<Vec<_>>().join("/");
+    if path.is_absolute() { format!("file:///{joined}") } else { joined }
+}
+
+/// With everything but a URI's plain characters as %XX (RFC 3986, 2.1).
+fn escape(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uris_are_relative_where_they_can_be() {
+        let here = std::env::current_dir().unwrap();
+        let uri = |text: &str| text.parse::<Subject>().unwrap().uri();
+        assert_eq!(uri("build/my app.elf"), "build/my%20app.elf");
+        assert_eq!(uri("./a.elf"), "a.elf");
+        assert_eq!(uri("oci:dir:v1"), "dir");
+        assert_eq!(uri(&here.join("x/a.elf").display().to_string()), "x/a.elf");
+        if cfg!(unix) {
+            assert_eq!(uri("/nowhere/a%.elf"), "file:///nowhere/a%25.elf");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! All checks, or parts of them. Every part says what it runs; the first failure ends the whole.
 
 mod lint;
+mod schema;
 mod spelling;
 mod wheel;
 
@@ -73,7 +74,10 @@ fn unit(workspace: &Workspace) -> Result<()> {
     packages::ensure("the unit tests", &needs)?;
     let mut tests = cargo(workspace);
     tests.args(["test", "--workspace", "--no-fail-fast"]);
-    tests.env("PATH", path_with(&[wheel::SPDX.ensure(workspace)?, wheel::WEST.ensure(workspace)?])?);
+    let wheels = [wheel::SPDX, wheel::WEST, wheel::JSON_SCHEMA];
+    let programs = wheels.iter().map(|wheel| wheel.ensure(workspace)).collect::<Result<Vec<_>>>()?;
+    tests.env("PATH", path_with(&programs)?);
+    tests.env("MICRUN_SARIF_SCHEMA", schema::sarif(workspace)?);
     step(format_args!("Unit tests: {}", shell::line(&tests)));
     run_tests(&mut tests)
 }

@@ -23,6 +23,9 @@ pub const SPDX: Wheel =
     Wheel { package: "spdx-tools", version: "0.8.3", program: "pyspdxtools", sources: "" };
 /// Zephyr's meta-tool: runs the command that we offer to firmware projects.
 pub const WEST: Wheel = Wheel { package: "west", version: "1.5.0", program: "west", sources: "docopt" };
+/// Validates documents against a JSON schema.
+pub const JSON_SCHEMA: Wheel =
+    Wheel { package: "check-jsonschema", version: "0.39.0", program: "check-jsonschema", sources: "" };
 
 impl Wheel {
     /// The program's path; fetched once.

@@ -68,6 +68,12 @@ fn debug_information_stands_beside_the_image_as_the_linker_wrote_it() {
     let size = dir.path().join("app.tar").metadata().unwrap().len();
     assert!(size > full.len() as u64, "{size}");
 
+    let mut extract = builder();
+    extract.current_dir(dir.path()).args(["extract", "app.tar", "--debug", "debug.elf"]);
+    let output = extract.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(std::fs::read(dir.path().join("debug.elf")).unwrap() == full);
+
     // It comes along when the image is copied.
     let copied = dir.path().join("copy.tar");
     let root = archive.resolve().unwrap();
@@ -83,6 +89,8 @@ fn a_firmware_without_debug_information_has_nothing_beside_it() {
     let summary = pack(dir.path(), &plain, "oci:app");
     assert_eq!(summary["image"]["firmware_digest"], Sha256Digest::of(&plain).to_string());
     assert!(debug_file(&DirectorySource::open(&dir.path().join("app"), None).unwrap()).is_none());
+    let output = builder().current_dir(dir.path()).args(["extract", "app", "--debug", "-"]).output().unwrap();
+    assert!(stderr(&output).contains("pack --strip puts it there"), "{}", stderr(&output));
 }
 
 #[test]

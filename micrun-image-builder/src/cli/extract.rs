@@ -1,7 +1,7 @@
 //! `extract`.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,8 +19,9 @@ use super::{CliError, Format};
 use crate::contents::ImageContents;
 use crate::image::{Platform, Spool};
 use crate::source::{self, ReadAt};
-use crate::store::StoreError;
 use crate::store::place::NewFile;
+use crate::store::{Source, StoreError, digest_of};
+use crate::strip::debug::debug_of;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -36,8 +37,12 @@ pub(super) struct ExtractArgs {
     /// Where to put client.conf; - for standard output
     #[arg(long, value_name = "FILE")]
     client_conf: Option<PathBuf>,
+    /// Where to put the firmware with its debug information, which pack --strip keeps beside the image; - for standard
+    /// output
+    #[arg(long, value_name = "FILE")]
+    debug: Option<PathBuf>,
     /// Put all of them that the image has into a directory, as firmware.elf, image.bin and client.conf
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["elf", "boot_image", "client_conf"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["elf", "boot_image", "client_conf", "debug"])]
     output_dir: Option<PathBuf>,
     /// Of an image for several platforms, the one to take [default: this machine's]
     #[arg(long, value_name = "linux/ARCH")]
@@ -53,6 +58,7 @@ const EXAMPLES: &str = "\
 Examples:
   micrun-image-builder extract zephyr.oci.tar --elf zephyr.elf
   micrun-image-builder extract docker://registry.example/demo/zephyr:1 --output-dir zephyr
+  micrun-image-builder extract zephyr.oci.tar --debug zephyr-debug.elf
   micrun-image-builder extract oci:images:v1 --client-conf - | grep Memory
 
 Every digest is compared before a file takes its place.";
@@ -67,22 +73,28 @@ struct Extracted {
 }
 
 pub(super) fn run(args: &ExtractArgs) -> Result<ExitCode, CliError> {
-    let wanted = [&args.elf, &args.boot_image, &args.client_conf];
-    let to_stdout = wanted.into_iter().flatten().filter(|path| is_stdout(path)).count();
+    let inside = [&args.elf, &args.boot_image, &args.client_conf];
+    let wanted = inside.into_iter().chain([&args.debug]);
+    let to_stdout = wanted.clone().flatten().filter(|path| is_stdout(path)).count();
     if to_stdout > 1 {
         return Err(CliError::Usage("only one file can go to standard output".to_owned()));
     }
-    if wanted.into_iter().flatten().next().is_none() && args.output_dir.is_none() {
-        let message =
-            "say what to extract: --elf FILE, --boot-image FILE, --client-conf FILE, or --output-dir DIR";
+    if wanted.flatten().next().is_none() && args.output_dir.is_none() {
+        let message = "say what to extract: --elf FILE, --boot-image FILE, --client-conf FILE, --debug FILE, or --output-dir DIR";
         return Err(CliError::Usage(message.to_owned()));
     }
     let source = args.image.open_image(&Places::new(&args.registry, false))?;
-    let contents = ImageContents::open(source.as_ref(), args.platform.as_ref())?;
-    let extracted = match &args.output_dir {
-        Some(dir) => extract_all(&contents, dir)?,
-        None => extract_some(&contents, wanted)?,
-    };
+    let mut extracted = Vec::new();
+    if inside.into_iter().chain([&args.output_dir]).any(Option::is_some) {
+        let contents = ImageContents::open(source.as_ref(), args.platform.as_ref())?;
+        extracted = match &args.output_dir {
+            Some(dir) => extract_all(&contents, dir)?,
+            None => extract_some(&contents, inside)?,
+        };
+    }
+    if let Some(path) = &args.debug {
+        extracted.push(extract_debug(source.as_ref(), path)?);
+    }
     print(&extracted, args.format, to_stdout > 0)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -122,26 +134,52 @@ fn extract_all(contents: &ImageContents<'_>, dir: &Path) -> Result<Vec<Extracted
     found.into_iter().map(|(what, data, path)| write(what, data.as_ref(), &name(path))).collect()
 }
 
+/// Takes what stands beside the image, which need not be read for it.
+fn extract_debug(source: &dyn Source, path: &Path) -> Result<Extracted, CliError> {
+    let found = debug_of(source, &source.resolve()?)?.ok_or_else(|| {
+        CliError::Usage(
+            "no debug information stands beside the image: pack --strip puts it there, and --elf gives the firmware as \
+             it is in the image"
+                .to_owned(),
+        )
+    })?;
+    write_from("debug info", source.open(&found.file, 0)?, Some(digest_of(&found.file)?), path)
+}
+
 fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Copies a file to where it is wanted; it appears there when it is whole.
 fn write(what: &'static str, data: &dyn ReadAt, path: &Path) -> Result<Extracted, CliError> {
+    write_from(what, source::reader(data, 0..data.size()), None, path)
+}
+
+/// Copies a file to where it is wanted; it appears there when it is whole, and has the digest that is expected.
+fn write_from(
+    what: &'static str,
+    mut reader: impl Read,
+    expected: Option<Sha256Digest>,
+    path: &Path,
+) -> Result<Extracted, CliError> {
     let failed = || StoreError::write(format!("the {what} to {}", path.display()));
-    let mut reader = source::reader(data, 0..data.size());
-    let digest = if is_stdout(path) {
+    let verify = |size, actual| match expected {
+        Some(expected) if actual != expected => Err(StoreError::Corrupt { expected, actual, size }),
+        _ => Ok((size, actual)),
+    };
+    let (size, digest) = if is_stdout(path) {
         let mut output = HashingWriter::new(io::stdout());
         io::copy(&mut reader, &mut output).and_then(|_| output.flush()).map_err(failed())?;
-        output.finish().1
+        verify(output.byte_count(), output.finish().1)?
     } else {
         let mut output = HashingWriter::new(NewFile::create(path).map_err(failed())?);
         io::copy(&mut reader, &mut output).map_err(failed())?;
+        let size = output.byte_count();
         let (file, digest) = output.finish();
+        let verified = verify(size, digest)?;
         file.persist().map_err(failed())?;
-        digest
+        verified
     };
-    Ok(Extracted { what, file: path.display().to_string(), size: data.size(), digest })
+    Ok(Extracted { what, file: path.display().to_string(), size, digest })
 }
 
 fn print(extracted: &[Extracted], format: Format, to_stderr: bool) -> io::Result<()> {

@@ -230,3 +230,38 @@ fn list(entries: &[Descriptor]) -> String {
     let names: Vec<String> = entries.iter().filter(|entry| is_image(entry)).map(name).take(20).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descriptor(contents: &[u8]) -> Descriptor {
+        let digest = Sha256Digest::of(contents).to_string();
+        serde_json::from_value(json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 2,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn referrers_are_listed_beside_the_one_entry() {
+        for annotations in [json!(null), json!(5), json!({"a": "b"}), json!({REFERRERS: "no list"})] {
+            let document = json!({"manifests": [], "annotations": annotations}).to_string();
+            let mut index = LayoutIndex::parse(document.as_bytes(), "a test").unwrap();
+            let mut referrer = descriptor(b"referrer");
+            referrer.set_artifact_type(Some("a/b".into()));
+            index.put(&descriptor(b"image"), &ImageName::default()).unwrap();
+            index.put_referrer(&referrer).unwrap();
+            index.put_referrer(&referrer).unwrap();
+
+            let read = LayoutIndex::parse(&index.to_bytes(), "a test").unwrap();
+            assert_eq!(read.document["manifests"].as_array().map(Vec::len), Some(1));
+            assert_eq!(read.entries().len(), 2);
+            assert_eq!(read.choose(None, "a test").unwrap().digest(), descriptor(b"image").digest());
+
+            index.remove(|entry| entry.digest() == referrer.digest());
+            let read = LayoutIndex::parse(&index.to_bytes(), "a test").unwrap();
+            assert_eq!(read.entries().len(), 1, "none is left of {annotations}");
+        }
+    }
+}

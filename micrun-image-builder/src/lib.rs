@@ -11,6 +11,7 @@
 //! | [`image`] | makes the OCI image, the same bytes every time |
 //! | [`project`] | reads the project file, which says which firmwares become which images |
 //! | [`audit`] | judges an image: documents, layers, what is said about the firmware, and the firmware |
+//! | [`diff`] | what changed from one firmware or image to another |
 //! | [`contents`] | what is in an image, for those who want to use it |
 //! | [`rootfs`] | an image's root file system, seen without unpacking it |
 //! | [`zephyr`] | reads a Zephyr build directory in place of an ELF file |
@@ -34,6 +35,7 @@ pub mod cli;
 pub mod containerd;
 pub mod contents;
 pub mod detect;
+pub mod diff;
 pub mod elf;
 pub mod image;
 pub mod inspect;

@@ -13,6 +13,7 @@ use micrun_image_spec::board::{BoardError, Boards};
 #[cfg(unix)]
 use crate::containerd::ContainerdError;
 use crate::contents::ContentsError;
+use crate::diff::DiffError;
 use crate::image::{ArtifactError, BadEpoch, ImageError};
 use crate::project::ProjectError;
 use crate::sbom::SbomError;
@@ -22,6 +23,7 @@ use crate::store::StoreError;
 mod boards;
 mod check;
 mod copy;
+mod diff;
 mod extract;
 mod index;
 mod inspect;
@@ -65,6 +67,8 @@ enum Command {
     Pack(Box<pack::PackArgs>),
     /// Show what is in a firmware: core, RTOS, memory map, resource table, stacks
     Inspect(inspect::InspectArgs),
+    /// Show what changed from one firmware or image to another
+    Diff(Box<diff::DiffArgs>),
     /// Take the firmware, the boot image and client.conf out of an image
     Extract(Box<extract::ExtractArgs>),
     /// Sign an image with a key, as cosign does
@@ -144,6 +148,8 @@ enum CliError {
     #[error(transparent)]
     Contents(#[from] ContentsError),
     #[error(transparent)]
+    Diff(#[from] DiffError),
+    #[error(transparent)]
     Project(#[from] ProjectError),
     #[error(transparent)]
     Sbom(#[from] SbomError),
@@ -191,6 +197,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Extract(args) => extract::run(&args),
         Command::Sign(args) => sign::sign(&args),
         Command::Verify(args) => sign::verify(&args),

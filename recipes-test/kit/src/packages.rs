@@ -59,8 +59,8 @@ pub static GUESTS: [Need; 6] = [
 /// Makes images that the builder refuses to make, and is measured beside it.
 pub static IMAGES: [Need; 1] = [program(&["umoci"], "umoci")];
 
-/// Reads back what the builder wrote.
-pub static READERS: [Need; 1] = [program(&["skopeo"], "skopeo")];
+/// Reads back what the builder wrote, and makes images of its own.
+pub static READERS: [Need; 2] = [program(&["skopeo"], "skopeo"), program(&["buildah"], "buildah")];
 
 /// Makes keys and certificates.
 pub static KEYS: [Need; 1] = [program(&["openssl"], "openssl")];

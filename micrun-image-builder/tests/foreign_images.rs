@@ -1,0 +1,160 @@
+//! Images that other tools made: umoci, skopeo and buildah, with several layers, deletions and other compressions. Needs
+//! the packages umoci, skopeo, buildah and u-boot-qemu.
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use support::{builder, debian_firmware, stderr, stdout, tool};
+
+const CONF: &str = "[Mica]\nClientPath=/firmware.elf\nPedestal=qemu\nPedestalConf=\n";
+
+fn firmware() -> std::path::PathBuf {
+    debian_firmware("/usr/lib/u-boot/qemu_arm64/uboot.elf")
+}
+
+/// The codes of all findings, and the exit status.
+fn check(dir: &Path, image: &str) -> (Option<i32>, BTreeSet<String>) {
+    let output = builder().args(["check", "--format", "json", image]).current_dir(dir).output().unwrap();
+    let result: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+    let codes = result["findings"].as_array().unwrap().iter().map(|f| f["code"].as_str().unwrap().to_owned());
+    (output.status.code(), codes.collect())
+}
+
+fn extracted(dir: &Path, image: &str) -> Vec<u8> {
+    let output = builder()
+        .args(["extract", image, "--elf", "-", "--platform", "linux/arm64"])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    output.stdout
+}
+
+fn codes(codes: &[&str]) -> BTreeSet<String> {
+    codes.iter().map(|&code| code.to_owned()).collect()
+}
+
+fn umoci(dir: &Path, arguments: &[&str]) {
+    tool("umoci", Command::new("umoci").args(arguments).current_dir(dir));
+}
+
+#[test]
+fn images_of_umoci_are_read_layer_by_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    umoci(dir, &["init", "--layout", "img"]);
+    umoci(dir, &["new", "--image", "img:v1"]);
+    umoci(dir, &["unpack", "--rootless", "--image", "img:v1", "one"]);
+    fs::copy(firmware(), dir.join("one/rootfs/firmware.elf")).unwrap();
+    fs::create_dir(dir.join("one/rootfs/junk")).unwrap();
+    fs::write(dir.join("one/rootfs/junk/a"), "x").unwrap();
+    umoci(dir, &["repack", "--image", "img:v1", "one"]);
+    assert_eq!(extracted(dir, "oci:img:v1"), fs::read(firmware()).unwrap());
+    let (status, found) = check(dir, "oci:img:v1");
+    assert_eq!(status, Some(1), "there is no client.conf");
+    assert!(found.is_superset(&codes(&["MIC814", "MIC813", "MIC816"])), "{found:?}");
+
+    umoci(
+        dir,
+        &["config", "--image", "img:v1", "--config.entrypoint", "/firmware.elf", "--architecture", "arm64"],
+    );
+    umoci(dir, &["unpack", "--rootless", "--image", "img:v1", "two"]);
+    fs::remove_dir_all(dir.join("two/rootfs/junk")).unwrap();
+    fs::write(dir.join("two/rootfs/client.conf"), CONF).unwrap();
+    umoci(dir, &["repack", "--image", "img:v2", "two"]);
+    let (status, found) = check(dir, "oci:img:v2");
+    assert_eq!(status, Some(0), "{found:?}");
+    assert!(
+        found.contains("MIC812") && !found.contains("MIC813"),
+        "what was deleted is not there: {found:?}"
+    );
+    assert_eq!(extracted(dir, "oci:img:v2"), fs::read(firmware()).unwrap());
+}
+
+#[test]
+fn images_that_skopeo_recompressed_are_the_same_to_us() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::copy(firmware(), dir.join("u.elf")).unwrap();
+    let packed = builder()
+        .args(["pack", "u.elf", "-q", "-o", "ours.tar", "--tag", "u:1"])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(packed.status.success(), "{}", stderr(&packed));
+    let ours = check(dir, "ours.tar");
+    assert_eq!(ours.0, Some(0));
+    for (compression, format) in [("gzip", "oci"), ("zstd", "oci")] {
+        let to = format!("oci:{compression}-{format}:1");
+        tool(
+            "skopeo",
+            Command::new("skopeo")
+                .args(["copy", "-q", "--format", format, "--dest-compress-format", compression])
+                .args(["--dest-decompress=false", "oci-archive:ours.tar", &to])
+                .current_dir(dir),
+        );
+        assert_eq!(check(dir, &to), ours, "{to}");
+        let output =
+            builder().args(["diff", "--exit-code", "ours.tar", &to]).current_dir(dir).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    }
+}
+
+/// buildah, with its storage in a directory of the test. Needs root, or user namespaces.
+struct Buildah<'a>(&'a Path);
+
+impl Buildah<'_> {
+    fn run(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("buildah");
+        command.env("BUILDAH_ISOLATION", "chroot").args(["--storage-driver", "vfs", "--root"]);
+        command.arg(self.0.join("storage")).arg("--runroot").arg(self.0.join("run"));
+        tool("buildah", command.args(arguments).current_dir(self.0)).trim().to_owned()
+    }
+}
+
+#[test]
+fn images_of_buildah_are_read_through_their_whiteouts() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let buildah = Buildah(dir);
+    let elf = firmware().display().to_string();
+    fs::write(dir.join("client.conf"), CONF).unwrap();
+    let first = buildah.run(&["from", "scratch"]);
+    buildah.run(&["copy", "-q", &first, &elf, "/boot/u.elf"]);
+    buildah.run(&["copy", "-q", &first, &elf, "/etc/old/trash"]);
+    buildah.run(&[
+        "config",
+        "--entrypoint",
+        "[\"/firmware.elf\"]",
+        "--os",
+        "linux",
+        "--arch",
+        "arm64",
+        &first,
+    ]);
+    buildah.run(&["commit", "-q", &first, "one"]);
+    let second = buildah.run(&["from", "one"]);
+    let root = buildah.run(&["mount", &second]);
+    fs::remove_dir_all(Path::new(&root).join("etc")).unwrap();
+    fs::rename(Path::new(&root).join("boot/u.elf"), Path::new(&root).join("firmware.elf")).unwrap();
+    fs::remove_dir(Path::new(&root).join("boot")).unwrap();
+    buildah.run(&["umount", &second]);
+    buildah.run(&["copy", "-q", &second, "client.conf", "/client.conf"]);
+    for (format, to) in
+        [("oci", "oci-archive:two.tar:v2"), ("docker", "oci:docker:v2"), ("oci", "oci:two:v2")]
+    {
+        buildah.run(&["commit", "-q", "--format", format, &second, to]);
+        let (status, found) = check(dir, to);
+        assert_eq!(status, Some(0), "{to}: {found:?}");
+        assert!(found.contains("MIC812") && !found.contains("MIC813"), "{to}: {found:?}");
+        assert_eq!(extracted(dir, to), fs::read(firmware()).unwrap(), "{to}");
+    }
+    buildah.run(&["rm", "--all"]);
+}

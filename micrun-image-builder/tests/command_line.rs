@@ -536,3 +536,21 @@ fn shells_can_complete_it() {
     let output = run(Path::new("."), &["completions", "bash"]);
     assert!(stdout(&output).contains("--compression"));
 }
+
+#[test]
+fn every_command_has_a_manual_page_with_examples() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(dir.path(), &["man", "--output", "."]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let pages = names(dir.path());
+    assert!(
+        pages.len() > 15 && pages.iter().any(|page| page == "micrun-image-builder-index-create.1"),
+        "{pages:?}"
+    );
+    for page in &pages {
+        let text = fs::read_to_string(dir.path().join(page)).unwrap();
+        assert!(text.starts_with(".ie") && text.contains("Examples:"), "{page}: {text}");
+    }
+    assert!(stdout(&run(dir.path(), &["man"])).contains(".TH micrun"));
+    assert_eq!(run(dir.path(), &["man", "--output", "absent"]).status.code(), Some(1));
+}

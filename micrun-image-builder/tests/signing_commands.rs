@@ -144,7 +144,7 @@ fn says_what_is_wrong_with_keys_and_places() {
     fails(&run(&["sign", "--key", "my.pub", "oci:layout"]), 1, "where a private key is needed");
     fails(&run(&["verify", "--key", "my.key", "oci:layout"]), 1, "where a public key (cosign.pub) is needed");
     fails(&run(&["sign", "--key", "my.key", "--legacy", "oci:layout"]), 2, "--legacy needs a registry");
-    fails(&run(&["sign", "--key", "my.key", "-"]), 2, "give a file");
+    fails(&run(&["sign", "--key", "my.key", "-"]), 2, "into a file");
     fails(&run(&["sign", "--key", "my.key", "docker://A B"]), 2, "no image name");
     fails(&run(&["sign", "--key", "my.key", "nothing.tar"]), 1, "nothing.tar");
 }

@@ -13,7 +13,7 @@ use super::render::{self, printable};
 use super::{BoardDirs, CliError, Format, print_json};
 
 #[derive(Args)]
-#[command(arg_required_else_help = true)]
+#[command(arg_required_else_help = true, after_help = EXAMPLES)]
 pub(super) struct BoardsArgs {
     #[command(subcommand)]
     command: BoardsCommand,
@@ -27,19 +27,28 @@ pub(super) struct BoardsArgs {
 #[derive(Subcommand)]
 enum BoardsCommand {
     /// List all boards, the built-in ones and those of this machine
+    #[command(after_help = EXAMPLES)]
     List,
     /// Show a board's profile
+    #[command(after_help = EXAMPLES)]
     Show {
         /// Its name or alias
         board: String,
     },
     /// Check board profiles before they are installed
+    #[command(after_help = EXAMPLES)]
     Validate {
         /// Board files (YAML)
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  micrun-image-builder boards list
+  micrun-image-builder boards show qemu_cortex_m3 > my_board.yaml
+  micrun-image-builder boards validate my_board.yaml";
 
 /// A board as `--format json` shows it.
 #[derive(Serialize)]

@@ -15,7 +15,7 @@ use crate::store::Location;
 use crate::store::join::{Part, join};
 
 #[derive(Args)]
-#[command(arg_required_else_help = true)]
+#[command(arg_required_else_help = true, after_help = EXAMPLES)]
 pub(super) struct IndexArgs {
     #[command(subcommand)]
     command: IndexCommand,

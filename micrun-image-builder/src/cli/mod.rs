@@ -59,6 +59,11 @@ Examples:
 
 Exit status: 0 done, 1 the input has errors or a file cannot be written, 2 wrong usage, 141 nobody reads the output.";
 
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  micrun-image-builder completions bash > ~/.local/share/bash-completion/completions/micrun-image-builder
+  micrun-image-builder completions fish > ~/.config/fish/completions/micrun-image-builder.fish";
+
 #[derive(Subcommand)]
 enum Command {
     /// Check a firmware or an image, and make nothing
@@ -85,6 +90,7 @@ enum Command {
     /// List, show and validate board profiles
     Boards(boards::BoardsArgs),
     /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,

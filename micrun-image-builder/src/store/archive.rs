@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
-use micrun_image_spec::digest::{HashingReader, Sha256Digest};
+use micrun_image_spec::digest::Sha256Digest;
 use oci_spec::image::Descriptor;
 
+use super::copy::Incoming;
 use super::layout::{BLOBS, INDEX_FILE, ImageName, LayoutIndex, OCI_LAYOUT, OCI_LAYOUT_FILE};
 use super::place::NewFile;
 use super::{Data, MAX_DOCUMENT, Sink, Source, StoreError, digest_of, read_document};
@@ -198,20 +199,10 @@ impl Sink for ArchiveSink {
     fn put_blob(&mut self, blob: &Descriptor, data: &dyn Data) -> Result<(), StoreError> {
         let digest = digest_of(blob)?;
         self.blobs.insert(digest);
-        let mut reader = HashingReader::new(data.open(0)?.take(blob.size()));
+        let mut incoming = Incoming::open(blob, data)?;
         let path = format!("{BLOBS}/{}", digest.hex());
-        let appended = self.append(&path, blob.size(), &mut reader);
-        let size = reader.byte_count();
-        let actual = reader.finish().1;
-        match appended {
-            Ok(()) if actual == digest => Ok(()),
-            // Either side may have failed; the tar's own complaint about the size would hide which.
-            _ if size < blob.size() && appended.is_ok() => {
-                Err(StoreError::Corrupt { expected: digest, actual, size })
-            }
-            Err(source) => Err(StoreError::Write { what: self.what.clone(), source }),
-            Ok(()) => Err(StoreError::Corrupt { expected: digest, actual, size }),
-        }
+        let appended = self.append(&path, blob.size(), &mut incoming);
+        incoming.finish(appended, &self.what)
     }
 
     fn put_document(&mut self, descriptor: &Descriptor, document: &[u8]) -> Result<(), StoreError> {

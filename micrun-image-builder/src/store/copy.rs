@@ -134,13 +134,61 @@ pub(super) fn copy_verified(
     output: &mut dyn io::Write,
     what: &str,
 ) -> Result<(), StoreError> {
-    let expected = digest_of(blob)?;
-    // One byte more than it should have, to notice if there is one.
-    let mut reader = HashingReader::new(data.open(0)?.take(blob.size().saturating_add(1)));
-    io::copy(&mut reader, output).map_err(StoreError::write(what))?;
-    let size = reader.byte_count();
-    match reader.finish().1 {
-        actual if actual == expected && size == blob.size() => Ok(()),
-        actual => Err(StoreError::Corrupt { expected, actual, size }),
+    let mut incoming = Incoming::open(blob, data)?;
+    let copied = io::copy(&mut incoming, output).map(drop);
+    incoming.finish(copied, what)
+}
+
+/// A blob on its way: hashed, and with its failures kept apart from those of whoever writes it.
+pub(super) struct Incoming<'a> {
+    expected: Sha256Digest,
+    size: u64,
+    reader: io::Take<HashingReader<Box<dyn Read + Send + 'a>>>,
+    failed: Option<io::Error>,
+}
+
+impl<'a> Incoming<'a> {
+    pub(super) fn open(blob: &Descriptor, data: &'a dyn Data) -> Result<Self, StoreError> {
+        let reader = HashingReader::new(data.open(0)?).take(blob.size());
+        Ok(Incoming { expected: digest_of(blob)?, size: blob.size(), reader, failed: None })
+    }
+
+    /// Judges what has passed. `written` is what became of it, `what` the place.
+    pub(super) fn finish(self, written: io::Result<()>, what: &str) -> Result<(), StoreError> {
+        if let Some(source) = self.failed {
+            return Err(StoreError::Read { what: self.expected.to_string(), source });
+        }
+        let is_whole = self.reader.limit() == 0;
+        let mut reader = self.reader.into_inner();
+        if is_whole {
+            written.map_err(StoreError::write(what))?;
+            // There may be more than there should be.
+            let more = reader.read(&mut [0]).map_err(StoreError::read(self.expected.to_string()))?;
+            if more == 0 && reader.byte_count() == self.size {
+                return match reader.finish().1 {
+                    actual if actual == self.expected => Ok(()),
+                    actual => Err(StoreError::Corrupt { expected: self.expected, actual, size: self.size }),
+                };
+            }
+        } else if let Err(error) = written
+            && error.kind() != io::ErrorKind::UnexpectedEof
+        {
+            return Err(StoreError::write(what)(error));
+        }
+        let size = reader.byte_count();
+        Err(StoreError::Corrupt { expected: self.expected, actual: reader.finish().1, size })
+    }
+}
+
+impl Read for Incoming<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.reader.read(buffer) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                let seen = io::Error::other("the blob could not be read");
+                self.failed = Some(error);
+                Err(seen)
+            }
+            result => result,
+        }
     }
 }

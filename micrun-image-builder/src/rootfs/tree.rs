@@ -136,8 +136,8 @@ impl Tree {
             ItemKind::HardLink(target) => self.linked(&path, &target)?,
             ItemKind::Other => Node::Other,
         };
-        // A link to a directory stays one where a layer above only goes through it.
-        if node != Node::Directory && self.entries.get(&path).is_some_and(|old| old.node == Node::Directory) {
+        // What takes the place of a directory takes away what was in it.
+        if node != Node::Directory {
             self.remove_below(&path);
         }
         self.entries.insert(path, Entry { node, mode: item.mode, layer });

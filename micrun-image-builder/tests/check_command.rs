@@ -108,10 +108,25 @@ fn every_code_is_explained() {
         assert!(text.starts_with(&format!("{code}: {} ({})", code.title(), code.severity())), "{text}");
         assert!(text.contains(code.explanation()), "{text}");
         assert_eq!(text.contains("--allow"), code.can_be_allowed(), "{text}");
+        assert_eq!(text.contains("\nFor example:\n\n    "), code.example().is_some(), "{text}");
     }
     let output = builder().args(["check", "--explain", "MIC999"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(stderr(&output).lines().count(), 1 + Code::ALL.len());
+}
+
+#[test]
+fn a_zephyr_build_directory_is_checked_by_its_elf() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("zephyr")).unwrap();
+    std::fs::write(dir.path().join("zephyr/.config"), "CONFIG_BOARD=\"qemu_cortex_a53\"\n").unwrap();
+    spoiled().write_to(&dir.path().join("zephyr/zephyr.elf"));
+    let output = builder().arg("check").arg(dir.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stdout(&output).contains("error[MIC302]"), "{}", stdout(&output));
+    let empty = tempfile::tempdir().unwrap();
+    let output = builder().arg("check").arg(empty.path()).output().unwrap();
+    assert!(stdout(&output).contains("error[MIC111]"), "{}", stdout(&output));
 }
 
 #[test]

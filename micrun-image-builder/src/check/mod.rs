@@ -5,6 +5,7 @@
 
 mod advice;
 mod code;
+mod example;
 mod file;
 mod finding;
 mod kind;

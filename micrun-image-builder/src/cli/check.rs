@@ -20,11 +20,12 @@ use crate::check::{self, Code, Report, Severity, sarif};
 use crate::image::Platform;
 use crate::pack::{Checked, Choice, Request};
 use crate::source::RegularFile;
+use crate::zephyr::Build;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct CheckArgs {
-    /// The ELF file that the linker wrote; or an image: docker://NAME[:TAG], oci:DIR[:TAG], oci-archive:FILE, or the path
+    /// The ELF file that the linker wrote, or a Zephyr build directory; or an image: docker://NAME[:TAG], oci:DIR[:TAG], oci-archive:FILE, or the path
     /// of a layout or archive
     #[arg(required_unless_present = "explain")]
     subject: Option<Subject>,
@@ -117,7 +118,7 @@ impl CheckArgs {
                     allow: self.allow.clone(),
                     ..Request::new(&boards)
                 };
-                return Ok(check_firmware(&request, &path, report));
+                return Ok(check_firmware(request, &path, report));
             }
             Ok(Opened::Image(source)) => {
                 let options = audit::Options {
@@ -137,7 +138,22 @@ impl CheckArgs {
     }
 }
 
-fn check_firmware(request: &Request<'_>, path: &Path, report: &mut Report) -> Option<Checked> {
+/// Checks a file, or what was built in a build directory.
+fn check_firmware(request: Request<'_>, path: &Path, report: &mut Report) -> Option<Checked> {
+    if path.is_dir() {
+        return match Build::open(path, None) {
+            Ok(build) => check_file(&Request { build: Some(&build), ..request }, &build.elf, report),
+            Err(error) => {
+                let message = format!("cannot read the firmware: {error}");
+                report.add(Code::Unreadable, None, message, error.remedy());
+                None
+            }
+        };
+    }
+    check_file(&request, path, report)
+}
+
+fn check_file(request: &Request<'_>, path: &Path, report: &mut Report) -> Option<Checked> {
     match RegularFile::open(path) {
         Ok(firmware) => crate::pack::check(request, &firmware, report),
         Err(error) => {
@@ -208,6 +224,9 @@ fn explain(text: &str) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::from(2));
     };
     let mut text = format!("{code}: {} ({})\n\n{}\n", code.title(), code.severity(), code.explanation());
+    if let Some(example) = code.example() {
+        text += &format!("\nFor example:\n\n    {}\n", example.replace('\n', "\n    "));
+    }
     if code.can_be_allowed() {
         text += &format!("\nIf it is as you want it, allow it: --allow {code}\n");
     }

@@ -1,5 +1,6 @@
 //! Images that other tools made: umoci, skopeo and buildah, with several layers, deletions and other compressions. Needs
 //! the packages umoci, skopeo, buildah and u-boot-qemu.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
 mod support;
@@ -9,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use micrun_testkit::{Unpacked, Workspace};
 use serde_json::Value;
 use support::{builder, debian_firmware, stderr, stdout, tool};
 
@@ -41,34 +43,43 @@ fn codes(codes: &[&str]) -> BTreeSet<String> {
     codes.iter().map(|&code| code.to_owned()).collect()
 }
 
-fn umoci(dir: &Path, arguments: &[&str]) {
-    tool("umoci", Command::new("umoci").args(arguments).current_dir(dir));
-}
-
+/// The machine's own umoci, 0.4 on Debian 12, and sid's, which compresses with zstd too.
 #[test]
 fn images_of_umoci_are_read_layer_by_layer() {
+    layer_by_layer(Path::new("umoci"), &[]);
+    let workspace = Workspace::find().unwrap();
+    let newer = Unpacked::of(&workspace, "umoci", "sid").unwrap_or_else(|error| panic!("{error:#}"));
+    layer_by_layer(&newer.bin().join("umoci"), &[]);
+    layer_by_layer(&newer.bin().join("umoci"), &["--compress", "zstd"]);
+}
+
+fn layer_by_layer(program: &Path, repack: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    umoci(dir, &["init", "--layout", "img"]);
-    umoci(dir, &["new", "--image", "img:v1"]);
-    umoci(dir, &["unpack", "--rootless", "--image", "img:v1", "one"]);
+    let umoci = |command: &str, arguments: &[&str]| {
+        let extra: &[&str] = if command == "repack" { repack } else { &[] };
+        tool("umoci", Command::new(program).arg(command).args(extra).args(arguments).current_dir(dir));
+    };
+    umoci("init", &["--layout", "img"]);
+    umoci("new", &["--image", "img:v1"]);
+    umoci("unpack", &["--rootless", "--image", "img:v1", "one"]);
     fs::copy(firmware(), dir.join("one/rootfs/firmware.elf")).unwrap();
     fs::create_dir(dir.join("one/rootfs/junk")).unwrap();
     fs::write(dir.join("one/rootfs/junk/a"), "x").unwrap();
-    umoci(dir, &["repack", "--image", "img:v1", "one"]);
+    umoci("repack", &["--image", "img:v1", "one"]);
     assert_eq!(extracted(dir, "oci:img:v1"), fs::read(firmware()).unwrap());
     let (status, found) = check(dir, "oci:img:v1");
     assert_eq!(status, Some(1), "there is no client.conf");
     assert!(found.is_superset(&codes(&["MIC814", "MIC813", "MIC816"])), "{found:?}");
 
     umoci(
-        dir,
-        &["config", "--image", "img:v1", "--config.entrypoint", "/firmware.elf", "--architecture", "arm64"],
+        "config",
+        &["--image", "img:v1", "--config.entrypoint", "/firmware.elf", "--architecture", "arm64"],
     );
-    umoci(dir, &["unpack", "--rootless", "--image", "img:v1", "two"]);
+    umoci("unpack", &["--rootless", "--image", "img:v1", "two"]);
     fs::remove_dir_all(dir.join("two/rootfs/junk")).unwrap();
     fs::write(dir.join("two/rootfs/client.conf"), CONF).unwrap();
-    umoci(dir, &["repack", "--image", "img:v2", "two"]);
+    umoci("repack", &["--image", "img:v2", "two"]);
     let (status, found) = check(dir, "oci:img:v2");
     assert_eq!(status, Some(0), "{found:?}");
     assert!(

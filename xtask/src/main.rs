@@ -1,8 +1,9 @@
-//! The commands of this repository: `cargo xtask demo|test|bench|soak`.
+//! The commands of this repository: `cargo xtask demo|test|fuzz|bench|soak`.
 //!
 //! - [`demo`]: from a clone to a prompt of a firmware that containerd started
 //! - [`mod@test`]: all checks, or parts of them
-//! - [`mod@bench`]: our numbers beside runc's shim and umoci
+//! - [`fuzz`]: bytes that may be anything, for whatever reads bytes from outside
+//! - [`mod@bench`]: our numbers beside runc's shim, umoci and buildah
 //! - [`soak`]: start, kill and delete for a long time, and count what leaks
 //! - [`privileges`]: builds run as the user, guests as root
 //!
@@ -10,6 +11,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod privileges;
 mod soak;
 mod test;
@@ -27,6 +29,7 @@ use micrun_testkit::Workspace;
     after_help = "Examples:\n  cargo xtask demo              see firmware run as a container, then type to it\n  \
                   cargo xtask test              everything that CI runs\n  \
                   cargo xtask test lint unit    two parts of it\n  \
+                  cargo xtask fuzz --minutes 10 look for inputs that break something\n  \
                   cargo xtask bench --json      numbers for a machine to read"
 )]
 struct Arguments {
@@ -38,9 +41,11 @@ struct Arguments {
 enum Command {
     /// Packs U-Boot and our test firmware, runs them under a private containerd, leaves you at a prompt
     Demo(demo::Arguments),
-    /// Runs the tests: lint, unit, e2e, or all of them in this order
+    /// Runs the tests: lint, unit, fuzz, e2e, or all of them in this order
     Test(test::Arguments),
-    /// Measures the shim and the image builder beside runc's shim and umoci
+    /// Feeds parsers with inputs that coverage guides, and reports what breaks
+    Fuzz(fuzz::Arguments),
+    /// Measures the shim beside runc's, and the image builder beside umoci and buildah
     Bench(bench::Arguments),
     /// Starts, kills and deletes containers for a long time and counts what leaks
     Soak(soak::Arguments),
@@ -51,6 +56,7 @@ fn main() -> ExitCode {
     let result = Workspace::find().and_then(|workspace| match arguments.command {
         Command::Demo(arguments) => demo::run(&workspace, &arguments),
         Command::Test(arguments) => test::run(&workspace, &arguments),
+        Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
         Command::Bench(arguments) => bench::run(&workspace, &arguments),
         Command::Soak(arguments) => soak::run(&workspace, &arguments),
     });

@@ -1,4 +1,4 @@
-//! Start, kill and delete for a long time; after each round nothing may be left.
+//! Fuzz for a long time; then start, kill and delete for a long time, and after each round nothing may be left.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use micrun_testkit::firmware::{OURS_ARM64, OURS_RISCV64};
 use micrun_testkit::releases::ALL;
 use micrun_testkit::{Containerd, Firmware, Product, Profile, Release, Workspace, packages, step};
 
+use crate::fuzz;
 use crate::privileges::prepare_then_as_root;
 
 const RUNTIME: &str = "io.containerd.mica.v2";
@@ -21,21 +22,28 @@ const BATCH: usize = 8;
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  cargo xtask soak                one hour\n  cargo xtask soak --minutes 1\n\n\
-                        Ends with status 1 after the first round that leaves something behind."
+    after_help = "Examples:\n  cargo xtask soak                one hour\n  cargo xtask soak --minutes 1 --fuzz 0\n\n\
+                        Ends with status 1 after a finding, or the first round that leaves something behind."
 )]
 pub struct Arguments {
-    /// For how long
+    /// For how long, the fuzzing not counted
     #[arg(long, default_value_t = 60)]
     minutes: u64,
+
+    /// Fuzzes for so many minutes before
+    #[arg(long, value_name = "MINUTES", default_value_t = 20)]
+    fuzz: u64,
 }
 
 /// Runs rounds until the time is over.
 pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    prepare_then_as_root(workspace, || prepare(workspace), || soak(workspace, arguments))
+    prepare_then_as_root(workspace, || prepare(workspace, arguments), || soak(workspace, arguments))
 }
 
-fn prepare(workspace: &Workspace) -> Result<()> {
+fn prepare(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    if arguments.fuzz > 0 {
+        fuzz::for_minutes(workspace, arguments.fuzz)?;
+    }
     packages::ensure("the soak test", &[&packages::DEMO, &packages::GUESTS, &packages::RELEASES])?;
     Product::build(workspace, Profile::Release, &[])?;
     Release::all(workspace).map(drop)

@@ -59,7 +59,7 @@ pub static GUESTS: [Need; 6] = [
 /// Makes images that the builder refuses to make, and is measured beside it.
 pub static IMAGES: [Need; 1] = [program(&["umoci"], "umoci")];
 
-/// Reads back what the builder wrote, and makes images of its own.
+/// Reads back what the builder wrote, makes images of its own, and is measured beside it.
 pub static READERS: [Need; 2] = [program(&["skopeo"], "skopeo"), program(&["buildah"], "buildah")];
 
 /// Makes keys and certificates.
@@ -72,6 +72,9 @@ pub static BENCH: [Need; 4] = [
     program(&["binutils"], "strip"),
     program(&["gcc"], "cc"),
 ];
+
+/// Compiles libFuzzer, which is C++.
+pub static FUZZ: [Need; 1] = [program(&["g++"], "c++")];
 
 /// What the lints of shell scripts and licences need.
 pub static LINT: [Need; 2] = [program(&["shellcheck"], "shellcheck"), program(&["git"], "git")];

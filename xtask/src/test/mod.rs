@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 use micrun_testkit::product::cargo;
 use micrun_testkit::{Product, Profile, Release, Workspace, note, packages, shell, step};
 
+use crate::fuzz;
 use crate::privileges::as_root;
 
 #[derive(Args, Debug)]
@@ -37,6 +38,8 @@ enum Part {
     Lint,
     /// Tests of single crates, without root
     Unit,
+    /// A bounded number of executions of each fuzz target
+    Fuzz,
     /// Real containerd, real QEMU, real firmware; as root
     E2e,
 }
@@ -49,6 +52,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         match part {
             Part::Lint => lint::run(workspace).context("lint failed")?,
             Part::Unit => unit(workspace)?,
+            Part::Fuzz => fuzz::bounded(workspace)?,
             Part::E2e => e2e(workspace, &arguments.trial)?,
         }
         if parts.last() != Some(part) {

@@ -1,0 +1,32 @@
+//! One file for each target. What a target calls is public: fuzzing needs no back doors.
+
+pub mod board_yaml;
+pub mod boot_image;
+pub mod client_conf;
+pub mod elf;
+pub mod kconfig;
+pub mod key;
+pub mod names;
+pub mod oci_archive;
+pub mod oci_layout;
+pub mod qmp;
+pub mod raw_firmware;
+pub mod resource_table;
+pub mod sbom;
+pub mod signature;
+pub mod zephyr_yaml;
+
+use micrun_image_builder::check::Report;
+
+/// Findings are for people: each has a remedy, and none quotes half of the input.
+fn check_findings(report: &Report) {
+    for finding in report.iter() {
+        assert!(finding.message.len() < 1000 && !finding.remedy.is_empty(), "{finding:?}");
+    }
+}
+
+/// So are errors.
+fn check_error(error: &dyn std::error::Error) {
+    let text = error.to_string();
+    assert!(!text.is_empty() && text.len() < 1500, "{text}");
+}

@@ -280,12 +280,13 @@ fn several_platforms_make_one_index_over_one_layer() {
     assert!(output.status.success(), "{}", stderr(&output));
     // Three manifests, three configurations, the index and one layer.
     assert_eq!(names(&dir.path().join("layout/blobs/sha256")).len(), 8);
-    for (args, code) in [
-        (&["--platform", "linux/arm64", "--platform", "linux/arm64"][..], 2),
-        (&["--pedestal", "baremetal", "--platform", platforms], 1),
+    for (args, status, said) in [
+        (&["--platform", "linux/arm64", "--platform", "linux/arm64"][..], 2, "--platform"),
+        (&["--pedestal", "baremetal", "--platform", platforms], 1, "MIC711"),
     ] {
         let output = run(dir.path(), &[&["pack", "zephyr.elf"][..], args].concat());
-        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        assert_eq!(output.status.code(), Some(status), "{}", stderr(&output));
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Warnings and notes about what was recognised in the firmware, and about its size.
 
+use micrun_image_spec::firmware::Rtos;
+
 use super::{Code, Report};
 use crate::detect::Identity;
 use crate::elf::Elf;
@@ -13,7 +15,8 @@ pub fn advise(elf: &Elf<'_>, identity: Option<&Identity>, report: &mut Report) {
             "the RTOS was not recognised, so the image names none",
             "name it: --rtos zephyr, or --rtos baremetal for a program without an operating system, which silences this",
         ),
-        Some(identity) if identity.version.is_none() => report.add(
+        // A program without an operating system has no version of one.
+        Some(identity) if identity.version.is_none() && identity.rtos != Rtos::Baremetal => report.add(
             Code::UnknownVersion,
             None,
             format!("the version of {} was not found in the file", identity.rtos),

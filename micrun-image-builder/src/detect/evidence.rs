@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::rtos::PROFILES;
 use crate::elf::Elf;
@@ -62,7 +62,9 @@ impl Traces {
             .copied()
             .filter(|text| !texts.iter().any(|other| other != text && text.starts_with(other)))
             .collect();
-        let finder = AhoCorasick::new(&shortest).map_err(io::Error::other)?;
+        // Only this kind may be searched for with vector instructions.
+        let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(&shortest);
+        let finder = finder.map_err(io::Error::other)?;
         let longest = texts.iter().map(|text| text.len()).max().unwrap_or_default();
         for range in elf.loaded_ranges() {
             source::scan(elf.file(), range, longest + BEHIND, |piece, beginnings| {

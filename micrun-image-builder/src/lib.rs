@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`elf`] | reads facts from an ELF file that may be anything |
 //! | [`check`] | judges those facts: findings with a code, a place and a remedy |
-//! | [`inspect`] | puts the facts together for people and programs |
+//! | [`inspect`] | puts the facts of firmwares and images together for people and programs |
 //! | [`boot`] | makes and checks boot images, and wraps raw firmware into an ELF file |
 //! | [`detect`] | recognises the RTOS, and guesses the board |
 //! | [`pack`] | decides what goes into the image, from options, facts and assumptions |

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use micrun_testkit::{Unpacked, Workspace};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{builder, debian_firmware, stderr, stdout, tool};
 
 const CONF: &str = "[Mica]\nClientPath=/firmware.elf\nPedestal=qemu\nPedestalConf=\n";
@@ -37,6 +37,18 @@ fn extracted(dir: &Path, image: &str) -> Vec<u8> {
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     output.stdout
+}
+
+/// The files that `inspect` shows, with their layers, and whether it got to the firmware.
+fn inspected(dir: &Path, image: &str) -> (Vec<String>, Value) {
+    let output = builder().args(["inspect", "--format", "json", image]).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["firmware"]["rtos"]["name"], "u-boot", "{image}");
+    let files = result["image"]["files"].as_array().unwrap();
+    let files = files.iter().filter(|file| file["kind"] != "directory");
+    let named = |file: &Value| format!("{} in {}", file["path"].as_str().unwrap(), file["layer"]);
+    (files.map(named).collect(), result["image"].clone())
 }
 
 fn codes(codes: &[&str]) -> BTreeSet<String> {
@@ -87,6 +99,12 @@ fn layer_by_layer(program: &Path, repack: &[&str]) {
         "what was deleted is not there: {found:?}"
     );
     assert_eq!(extracted(dir, "oci:img:v2"), fs::read(firmware()).unwrap());
+    let (files, image) = inspected(dir, "oci:img:v2");
+    assert_eq!(files, ["/client.conf in 1", "/firmware.elf in 0"]);
+    let compression = repack.last().unwrap_or(&"gzip");
+    assert!(image["layers"][1]["media_type"].as_str().unwrap().ends_with(compression));
+    assert_eq!((&image["names"], &image["manifest"]["annotations"]), (&json!(["v2"]), &json!({})));
+    assert!(!image["config"]["history"].as_array().unwrap().is_empty());
 }
 
 #[test]
@@ -112,6 +130,9 @@ fn images_that_skopeo_recompressed_are_the_same_to_us() {
                 .current_dir(dir),
         );
         assert_eq!(check(dir, &to), ours, "{to}");
+        let (files, image) = inspected(dir, &to);
+        assert_eq!(files, ["/client.conf in 0", "/firmware.elf in 0"]);
+        assert!(image["layers"][0]["media_type"].as_str().unwrap().ends_with(compression));
         let output =
             builder().args(["diff", "--exit-code", "ours.tar", &to]).current_dir(dir).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
@@ -166,6 +187,12 @@ fn images_of_buildah_are_read_through_their_whiteouts() {
         assert_eq!(status, Some(0), "{to}: {found:?}");
         assert!(found.contains("MIC812") && !found.contains("MIC813"), "{to}: {found:?}");
         assert_eq!(extracted(dir, to), fs::read(firmware()).unwrap(), "{to}");
+        let files = inspected(dir, to).0;
+        assert!(
+            files[0].starts_with("/client.conf in ") && files[1].starts_with("/firmware.elf in "),
+            "{files:?}"
+        );
+        assert_eq!(files.len(), 2, "{to}: {files:?}");
     }
     buildah.run(&["rm", "--all"]);
 }

@@ -48,7 +48,8 @@ pub(super) fn check(
     }
 }
 
-fn report_problem(problem: &LayerProblem, part: &str, report: &mut Report) {
+/// Reports what is wrong with a layer.
+pub(crate) fn report_problem(problem: &LayerProblem, part: &str, report: &mut Report) {
     const AGAIN: &str = "copy or pull the image again";
     const REMAKE: &str = "make the image again";
     let (code, remedy) = match &problem.problem {

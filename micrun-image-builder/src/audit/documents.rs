@@ -16,8 +16,8 @@ const MAX_IMAGES: usize = 64;
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
 /// One image of an index, or the only one.
-pub(super) struct Image {
-    descriptor: Descriptor,
+pub(crate) struct Image {
+    pub(crate) descriptor: Descriptor,
     /// The platform, where there are several images.
     label: Option<String>,
 }
@@ -33,7 +33,7 @@ impl Image {
 }
 
 /// The images below a root, all of them or those for one platform.
-pub(super) fn images(
+pub(crate) fn images(
     source: &dyn Source,
     root: &Descriptor,
     wanted: Option<&Platform>,
@@ -141,11 +141,18 @@ impl Documents {
     }
 }
 
-fn read(source: &dyn Source, descriptor: &Descriptor, part: &str, report: &mut Report) -> Option<Vec<u8>> {
+/// A document's bytes; None where the report says why not.
+pub(crate) fn read(
+    source: &dyn Source,
+    descriptor: &Descriptor,
+    part: &str,
+    report: &mut Report,
+) -> Option<Vec<u8>> {
     read_document(source, descriptor).map_err(|error| report_store_error(part, &error, report)).ok()
 }
 
-fn parse<T>(parsed: oci_spec::Result<T>, part: &str, report: &mut Report) -> Option<T> {
+/// A document's contents; None where the report says why not.
+pub(crate) fn parse<T>(parsed: oci_spec::Result<T>, part: &str, report: &mut Report) -> Option<T> {
     let remedy = "make the image again with a tool that writes OCI images";
     parsed
         .map_err(|error| {

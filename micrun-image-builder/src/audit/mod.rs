@@ -17,8 +17,8 @@ use micrun_image_spec::firmware::{Pedestal, Rtos};
 use micrun_image_spec::{BOOT_IMAGE_PATH, FIRMWARE_PATH};
 use oci_spec::image::Descriptor;
 
-mod contents;
-mod documents;
+pub(crate) mod contents;
+pub(crate) mod documents;
 mod statements;
 
 use crate::check::{Code, Place, Report};
@@ -89,7 +89,7 @@ impl Auditor<'_> {
 }
 
 /// A finding about one part of the image.
-fn add(
+pub(crate) fn add(
     report: &mut Report,
     part: &str,
     code: Code,
@@ -102,7 +102,8 @@ fn add(
     report.add_part(part, finding);
 }
 
-fn report_store_error(part: &str, error: &StoreError, report: &mut Report) {
+/// A finding about what a place does not give.
+pub(crate) fn report_store_error(part: &str, error: &StoreError, report: &mut Report) {
     let (code, remedy) = match error {
         StoreError::Corrupt { .. } => (Code::BlobDamaged, "copy or pull the image again"),
         StoreError::NotFound(_) => (Code::ImageUnreadable, "name one that is there"),

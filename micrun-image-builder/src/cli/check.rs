@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use micrun_image_spec::firmware::{Pedestal, Rtos};
 use serde::Serialize;
 
+use super::input::{Input, RawArgs, refuse_for_image};
 use super::job::board;
 use super::pack::allowable_code;
 use super::places::Places;
@@ -20,7 +21,6 @@ use crate::check::{self, Code, Report, Severity, sarif};
 use crate::image::Platform;
 use crate::pack::{Checked, Choice, Request};
 use crate::source::RegularFile;
-use crate::zephyr::Build;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -42,6 +42,8 @@ pub(super) struct CheckArgs {
     /// Of an image for several platforms, the one to look at [default: all]
     #[arg(long, value_name = "linux/ARCH")]
     platform: Option<Platform>,
+    #[command(flatten)]
+    raw: RawArgs,
     /// Turn an error with this code into a warning; may be given several times
     #[arg(long, value_name = "CODE", value_parser = allowable_code)]
     allow: Vec<Code>,
@@ -68,6 +70,7 @@ Examples:
   micrun-image-builder check zephyr.elf
   micrun-image-builder check app.elf --board qemu_cortex_m3 --rtos baremetal --deny-warnings
   micrun-image-builder check zephyr.elf --format sarif > findings.sarif
+  micrun-image-builder check build
   micrun-image-builder check zephyr.oci.tar
   micrun-image-builder check docker://registry.example/demo/zephyr:1 --format json
   micrun-image-builder check --explain MIC302
@@ -111,16 +114,23 @@ impl CheckArgs {
         let board = self.board.as_deref().map(|name| board(&boards, name)).transpose()?;
         match subject.open(&Places::new(&self.registry, self.quiet)) {
             Ok(Opened::Firmware(path)) => {
+                let input = Input::find(&path, None, report);
+                if report.has_errors() {
+                    return Ok(None);
+                }
                 let request = Request {
                     board,
+                    raw: self.raw.options(),
+                    build: input.build.as_ref(),
                     pedestal: self.pedestal,
                     rtos: self.rtos.clone(),
                     allow: self.allow.clone(),
                     ..Request::new(&boards)
                 };
-                return Ok(check_firmware(request, &path, report));
+                return Ok(check_firmware(&request, &input.path, report));
             }
             Ok(Opened::Image(source)) => {
+                refuse_for_image(&self.raw)?;
                 let options = audit::Options {
                     boards: &boards,
                     board,
@@ -138,22 +148,7 @@ impl CheckArgs {
     }
 }
 
-/// Checks a file, or what was built in a build directory.
-fn check_firmware(request: Request<'_>, path: &Path, report: &mut Report) -> Option<Checked> {
-    if path.is_dir() {
-        return match Build::open(path, None) {
-            Ok(build) => check_file(&Request { build: Some(&build), ..request }, &build.elf, report),
-            Err(error) => {
-                let message = format!("cannot read the firmware: {error}");
-                report.add(Code::Unreadable, None, message, error.remedy());
-                None
-            }
-        };
-    }
-    check_file(&request, path, report)
-}
-
-fn check_file(request: &Request<'_>, path: &Path, report: &mut Report) -> Option<Checked> {
+fn check_firmware(request: &Request<'_>, path: &Path, report: &mut Report) -> Option<Checked> {
     match RegularFile::open(path) {
         Ok(firmware) => crate::pack::check(request, &firmware, report),
         Err(error) => {

@@ -1,9 +1,10 @@
 //! Does one job of `pack`: one firmware, one image.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use micrun_image_spec::board::{BoardProfile, Boards};
 
+use super::input::Input;
 use super::places::Places;
 use super::render::printable;
 use super::summary::Summary;
@@ -39,7 +40,10 @@ pub(super) struct Outcome {
 /// Packs, writes, and tells people; programs are for the caller to tell.
 pub(super) fn run(job: &Job, settings: &Settings<'_>) -> Result<Outcome, CliError> {
     let mut report = Report::default();
-    let input = Input::find(job, &mut report);
+    let input = Input::find(&job.firmware, job.domain.as_deref(), &mut report);
+    if let Some(build) = input.build.as_ref().filter(|_| job.sboms.is_empty()) {
+        note_sboms(build, &mut report);
+    }
     let destination = destination(job, &input.path)?;
     let sboms = given_sboms(&job.sboms)?;
     let read = read_and_pack(job, settings, &input, &mut report)?;
@@ -123,35 +127,6 @@ fn write(
         attached.push(debug.attach(root, packed.firmware_digest, &title, firmware, settings.epoch)?);
     }
     Ok(packed.image.write(sink, &attached)?)
-}
-
-/// The firmware: the file that was given, or the one in the build directory that was given.
-struct Input {
-    path: PathBuf,
-    build: Option<Build>,
-}
-
-impl Input {
-    /// Of a directory that is no build, the report says so.
-    fn find(job: &Job, report: &mut Report) -> Self {
-        let given = || Input { path: job.firmware.clone(), build: None };
-        if !job.firmware.is_dir() && job.domain.is_none() {
-            return given();
-        }
-        match Build::open(&job.firmware, job.domain.as_deref()) {
-            Ok(build) => {
-                if job.sboms.is_empty() {
-                    note_sboms(&build, report);
-                }
-                Input { path: build.elf.clone(), build: Some(build) }
-            }
-            Err(error) => {
-                let message = format!("cannot read the firmware: {error}");
-                report.add(Code::Unreadable, None, message, error.remedy());
-                given()
-            }
-        }
-    }
 }
 
 /// Says that a build has bills of materials of its own.

@@ -26,6 +26,7 @@ mod copy;
 mod diff;
 mod extract;
 mod index;
+mod input;
 mod inspect;
 mod job;
 mod load;
@@ -70,8 +71,8 @@ enum Command {
     Check(Box<check::CheckArgs>),
     /// Check a firmware and pack it into an image
     Pack(Box<pack::PackArgs>),
-    /// Show what is in a firmware: core, RTOS, memory map, resource table, stacks
-    Inspect(inspect::InspectArgs),
+    /// Show what is in a firmware or an image: core, RTOS, memory map; manifest, layers, files
+    Inspect(Box<inspect::InspectArgs>),
     /// Show what changed from one firmware or image to another
     Diff(Box<diff::DiffArgs>),
     /// Take the firmware, the boot image and client.conf out of an image

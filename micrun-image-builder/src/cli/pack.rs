@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use micrun_image_spec::firmware::{Arch, Pedestal, Rtos};
+use micrun_image_spec::firmware::{Pedestal, Rtos};
 
+use super::input::RawArgs;
 use super::job::{self, Settings};
 use super::places::Places;
 use super::registry::RegistryArgs;
 use super::{BoardDirs, CliError, Format, summary};
-use crate::boot::raw::{Address, RawOptions};
 use crate::check::Code;
 use crate::image::{Compression, Epoch, Platform, Reference};
 use crate::pack::{UserAnnotation, UserKey, UserValue, duplicate_key};
@@ -63,16 +63,8 @@ pub(super) struct PackArgs {
     /// Boot image for pedestals xen and hetero [default: made from the ELF file]
     #[arg(long, value_name = "FILE")]
     boot_image: Option<PathBuf>,
-    /// Where a raw binary is loaded, such as 0x8000000
-    #[arg(long, value_name = "ADDRESS")]
-    load_address: Option<Address>,
-    /// Architecture of a raw binary or Intel HEX file: aarch64, arm, riscv64, riscv32, x86 or x86_64
-    #[arg(long)]
-    arch: Option<Arch>,
-    /// Entry point of a raw binary or Intel HEX file [default: the reset vector on Cortex-M, else as the file
-    /// says, else its first byte]
-    #[arg(long, value_name = "ADDRESS")]
-    entry: Option<Address>,
+    #[command(flatten)]
+    raw: RawArgs,
     /// Attach a bill of materials: an SPDX file, or `generate` for one that names the image's files and the RTOS;
     /// may be given several times
     #[arg(long = "sbom", value_name = "FILE")]
@@ -172,7 +164,7 @@ impl PackArgs {
             platforms: distinct(&self.platforms)?,
             compression: self.compression,
             boot_image: self.boot_image.clone(),
-            raw: RawOptions { load_address: self.load_address, arch: self.arch, entry: self.entry },
+            raw: self.raw.options(),
             keys: self.keys.clone(),
             annotations: self.annotations.clone(),
             sboms: self.sboms.clone(),

@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 mod core;
 mod debug;
+pub mod image;
 mod memory;
 mod pedestals;
 mod resources;

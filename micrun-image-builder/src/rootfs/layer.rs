@@ -23,7 +23,18 @@ pub(super) struct Layer {
     pub(super) items: Vec<Item>,
     /// Contents that were wanted, by the number of the entry.
     pub(super) kept: Vec<(u64, Spool)>,
+    /// The tar, if it was read to its end.
+    pub(super) tar: Option<LayerTar>,
     pub(super) problems: Vec<Problem>,
+}
+
+/// The tar in a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerTar {
+    /// Its bytes.
+    pub size: u64,
+    /// Its digest, which the configuration should name.
+    pub diff_id: Sha256Digest,
 }
 
 /// Reads a layer to its end, and keeps the contents of the files that are wanted.
@@ -86,20 +97,23 @@ impl Layer {
             self.kept.clear();
             return Err(Problem::Digest { actual, size });
         }
-        match (unpacked?, diff_id) {
-            (actual, Some(expected)) if actual != expected => Err(Problem::DiffId { expected, actual }),
+        let tar = unpacked?;
+        self.tar = Some(tar);
+        match diff_id {
+            Some(expected) if tar.diff_id != expected => {
+                Err(Problem::DiffId { expected, actual: tar.diff_id })
+            }
             _ => Ok(()),
         }
     }
 
-    /// Gives the digest of the tar.
     fn unpack(
         &mut self,
         blob: impl Read,
         compression: Compression,
         budget: &mut Budget,
         wanted: impl Fn(&Item) -> bool,
-    ) -> Result<Sha256Digest, Problem> {
+    ) -> Result<LayerTar, Problem> {
         let unpack_error = |error: io::Error| Problem::Unpack(error.to_string());
         let mut blob = BufReader::with_capacity(PIECE, blob);
         check_magic(&mut blob, compression)?;
@@ -122,7 +136,7 @@ impl Layer {
         budget.bytes -= tar.byte_count();
         walked?;
         drained.map_err(unpack_error)?;
-        Ok(tar.finish().1)
+        Ok(LayerTar { size: tar.byte_count(), diff_id: tar.finish().1 })
     }
 
     fn take(

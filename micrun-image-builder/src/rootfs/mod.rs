@@ -22,6 +22,7 @@ mod problem;
 mod tar_walk;
 mod tree;
 
+pub use layer::LayerTar;
 pub use problem::{LayerProblem, Problem};
 pub use tar_walk::{Item, ItemKind, TarError, walk as walk_tar};
 pub use tree::{Entry, FileRef, Node, PathError};
@@ -37,6 +38,7 @@ pub struct RootFs<'a> {
     diff_ids: Vec<Option<Sha256Digest>>,
     tree: Tree,
     kept: BTreeMap<FileRef, Arc<Spool>>,
+    tars: Vec<Option<LayerTar>>,
     problems: Vec<LayerProblem>,
 }
 
@@ -56,6 +58,7 @@ impl<'a> RootFs<'a> {
             diff_ids: diff_ids.to_vec(),
             tree: Tree::default(),
             kept: BTreeMap::new(),
+            tars: Vec::new(),
             problems: Vec::new(),
         };
         let mut budget = limits::Budget::default();
@@ -63,6 +66,7 @@ impl<'a> RootFs<'a> {
             let wanted = |item: &Item| keep.iter().any(|path| item.is_at(path));
             let diff_id = diff_ids.get(index).copied().flatten();
             let mut read = layer::read(source, descriptor, diff_id, &mut budget, wanted);
+            root.tars.push(read.tar);
             root.kept.extend(
                 read.kept
                     .into_iter()
@@ -81,6 +85,11 @@ impl<'a> RootFs<'a> {
     /// What is wrong with the layers, in order.
     pub fn problems(&self) -> &[LayerProblem] {
         &self.problems
+    }
+
+    /// The tars of the layers, in order; None for one that could not be read to its end.
+    pub fn tars(&self) -> &[Option<LayerTar>] {
+        &self.tars
     }
 
     /// Takes out the first problem, for callers to whom one is enough.

@@ -197,6 +197,11 @@ impl ClientConf {
         self.unknown.keys().map(String::as_str)
     }
 
+    /// The same keys with their values.
+    pub fn unknown(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.unknown.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     fn number(&self, key: Key) -> Option<u32> {
         self.get(key)?.parse().ok()
     }

@@ -231,6 +231,12 @@ codes! {
         "west spdx left documents in the build directory. They know the sources and licences of the firmware, which nobody can see in the ELF file.";
     CannotStrip = "MIC713" Error always: "the debug information cannot be taken out",
         "--strip rewrites the section headers, the symbol table and what refers to them. It does so for files as linkers write them; one with section groups, several symbol tables, sections upon each other or more than 65279 of them is left alone.";
+    ConfAgainstOption = "MIC714" Error allowed: "client.conf contradicts an option, or itself",
+        "The client.conf given with --client-conf names another pedestal, board or RTOS than --pedestal, --board or --rtos, or its two sections differ. Allowed, the option counts, and before section [MicRun] the section [Mica].";
+    ConfAgainstFirmware = "MIC715" Error allowed: "client.conf contradicts the firmware",
+        "The client.conf given with --client-conf names another RTOS than the one that was recognised in the file. Usually it is the client.conf of another firmware. Allowed, client.conf counts.";
+    ConfRewritten = "MIC716" Note always: "a value of client.conf is the builder's or the runtime's to set",
+        "In an image the firmware is /firmware.elf and the boot image /image.bin, whatever they were called on a node, and the runtime gives each guest the name of its container.";
 
     ImageUnreadable = "MIC801" Error always: "the image cannot be read",
         "It is not there, or not whole, or one of its documents cannot be understood.";

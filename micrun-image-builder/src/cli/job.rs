@@ -3,17 +3,19 @@
 use std::path::Path;
 
 use micrun_image_spec::board::{BoardProfile, Boards};
+use micrun_image_spec::client_conf::ClientConf;
 
 use super::input::Input;
 use super::places::Places;
 use super::render::printable;
 use super::summary::Summary;
 use super::{CliError, Format, places, render};
-use crate::check::{self, Code, Report};
+use crate::check::{self, Code, Place, Report};
 use crate::image::{Epoch, ImageError, Reference};
-use crate::pack::{Packed, Request, pack};
+use crate::pack::{Packed, Request, UserConf, pack};
 use crate::project::Job;
 use crate::sbom::{Sbom, SbomError, SbomSource};
+use crate::small_file;
 use crate::source::{ReadAt, RegularFile};
 use crate::store::Location;
 use crate::zephyr::Build;
@@ -71,6 +73,10 @@ fn read_and_pack(
     report: &mut Report,
 ) -> Result<Option<(Packed, RegularFile)>, CliError> {
     let boot_image = job.boot_image.as_deref().map(open_boot_image).transpose()?;
+    let client_conf = match job.client_conf.as_deref().map(|path| read_client_conf(path, report)) {
+        Some(read) => read?,
+        None => None,
+    };
     let request = Request {
         file_stem: &input.path.file_stem().unwrap_or_default().to_string_lossy(),
         tag: job.tag.clone().or_else(|| name_of_output(job)),
@@ -81,6 +87,7 @@ fn read_and_pack(
         boot_image: boot_image.as_ref().map(|file| file as &dyn ReadAt),
         raw: job.raw.clone(),
         compression: job.compression.unwrap_or_default(),
+        client_conf: client_conf.as_ref(),
         keys: job.keys.clone(),
         annotations: job.annotations.clone(),
         allow: job.allow.clone(),
@@ -88,7 +95,7 @@ fn read_and_pack(
         boards: settings.boards,
         build: input.build.as_ref(),
         generate_sbom: job.sboms.contains(&SbomSource::Generate),
-        strip: job.strip,
+        strip: job.strip.unwrap_or_default(),
     };
     if report.has_errors() {
         return Ok(None);
@@ -184,6 +191,21 @@ fn open_boot_image(path: &Path) -> Result<RegularFile, CliError> {
     RegularFile::open(path).map_err(|error| {
         CliError::Usage(format!("--boot-image {}: {error}", printable(&path.display().to_string())))
     })
+}
+
+/// None where the report says what is wrong in it.
+fn read_client_conf(path: &Path, report: &mut Report) -> Result<Option<UserConf>, CliError> {
+    let name = path.display().to_string();
+    let bytes = small_file::read(path, ClientConf::MAX_BYTES as u64)
+        .map_err(|error| CliError::Usage(format!("--client-conf: {}", printable(&error.to_string()))))?;
+    match ClientConf::from_bytes(&bytes) {
+        Ok(conf) => Ok(Some(UserConf { conf, name })),
+        Err(error) => {
+            let place = Some(Place::Option(format!("--client-conf {name}")));
+            report.add(Code::BadClientConf, place, error.to_string(), "correct the file");
+            Ok(None)
+        }
+    }
 }
 
 /// The board that a user names.

@@ -54,6 +54,9 @@ pub(super) struct PackArgs {
     /// Compression of the layer: zstd, gzip or none [default: zstd]
     #[arg(long, value_name = "METHOD")]
     compression: Option<Compression>,
+    /// A client.conf whose values outweigh what is assumed, and are outweighed by options
+    #[arg(long, value_name = "FILE")]
+    client_conf: Option<PathBuf>,
     /// Set a key of client.conf, such as Memory=64; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     keys: Vec<UserKey>,
@@ -95,6 +98,7 @@ Examples:
   micrun-image-builder pack zephyr.elf --strip
   micrun-image-builder pack app.elf --board qemu_arm64 --rtos baremetal -o oci:app
   micrun-image-builder pack app.elf --pedestal xen --set Memory=32
+  micrun-image-builder pack app.elf --client-conf app.conf
   micrun-image-builder pack app.bin --arch arm --load-address 0x8000000
   micrun-image-builder pack -f firmware.yaml -o oci:images
   micrun-image-builder pack zephyr.elf -o - | ssh node ctr image import -
@@ -165,10 +169,11 @@ impl PackArgs {
             compression: self.compression,
             boot_image: self.boot_image.clone(),
             raw: self.raw.options(),
+            client_conf: self.client_conf.clone(),
             keys: self.keys.clone(),
             annotations: self.annotations.clone(),
             sboms: self.sboms.clone(),
-            strip: self.strip,
+            strip: self.strip.then_some(true),
             allow: self.allow.clone(),
         })
     }

@@ -3,7 +3,7 @@
 use micrun_image_spec::board::BoardProfile;
 use micrun_image_spec::firmware::{Pedestal, Rtos};
 
-use super::{Choice, Request};
+use super::{Choice, Request, UserConf};
 use crate::check::{self, Code, Place, Report};
 use crate::detect::{self, Identity};
 use crate::elf::Elf;
@@ -43,8 +43,10 @@ pub(super) fn decide(
     let platforms = decide_platforms(request, elf, pedestal.value, report);
     let rtos_version = identity.as_ref().and_then(|identity| identity.version.clone());
     let rtos = match identity {
-        Some(identity) if request.rtos.is_some() => Choice::given(Some(identity.rtos), "--rtos"),
-        Some(identity) => Choice::found(Some(identity.rtos), identity.evidence, "--rtos"),
+        Some(identity) => match request.wanted_rtos() {
+            Some(wanted) => wanted.map(|rtos| Some(rtos.clone())),
+            None => Choice::found(Some(identity.rtos), identity.evidence, "--rtos"),
+        },
         None => Choice::unknown("not recognised", "--rtos"),
     };
     Decisions { reference, rtos, rtos_version, board, pedestal, platforms }
@@ -98,19 +100,29 @@ fn decide_board<'a>(
     report: &mut Report,
 ) -> (Choice<Option<String>>, Option<&'a BoardProfile>) {
     const OPTION: &str = "--board";
-    if let Some(board) = request.board {
-        return (Choice::given(Some(board.name.to_string()), OPTION), Some(board));
+    if let Some(wanted) = request.wanted_board() {
+        let profile = request.board.or_else(|| request.boards.get(&wanted.value));
+        if profile.is_none() {
+            report.add(
+                Code::NoBoard,
+                request.client_conf.map(UserConf::place),
+                format!("no profile has the name {}", wanted.value),
+                "check the spelling, or give the profile with --boards-dir",
+            );
+        }
+        return (wanted.map(|name| Some(name.clone())), profile);
     }
+    let pedestal = request.wanted_pedestal().map(|pedestal| pedestal.value);
     let target = request.build.and_then(|build| build.board.as_ref());
     let matched = target.and_then(|target| Some((target, target.value.find(request.boards)?)));
-    if let Some((target, found)) = matched.filter(|(_, found)| runs_on(found.board, request.pedestal)) {
+    if let Some((target, found)) = matched.filter(|(_, found)| runs_on(found.board, pedestal)) {
         let because = match found.exact {
             true => target.by.to_owned(),
             false => format!("{} says {}, and no board is nearer", target.by, target.value),
         };
         return (Choice::found(Some(found.board.name.to_string()), because, OPTION), Some(found.board));
     }
-    if request.pedestal.is_some_and(|pedestal| pedestal != Pedestal::Qemu) {
+    if pedestal.is_some_and(|pedestal| pedestal != Pedestal::Qemu) {
         return (Choice::unknown("the node itself", OPTION), None);
     }
     if let Some(target) = target {
@@ -169,8 +181,8 @@ fn decide_pedestal(
     report: &mut Report,
 ) -> Choice<Pedestal> {
     const OPTION: &str = "--pedestal";
-    let pedestal = match (request.pedestal, profile.and_then(|profile| profile.pedestals.first())) {
-        (Some(pedestal), _) => Choice::given(pedestal, OPTION),
+    let pedestal = match (request.wanted_pedestal(), profile.and_then(|profile| profile.pedestals.first())) {
+        (Some(wanted), _) => wanted,
         (None, Some(&first)) => Choice::assumed(first, "the board's usual one", OPTION),
         (None, None) => Choice::assumed(Pedestal::Qemu, "it runs on any Linux node", OPTION),
     };

@@ -8,10 +8,11 @@ use micrun_image_spec::annotation::{
 };
 use micrun_image_spec::client_conf::{ClientConf, ClientConfError, Key};
 use micrun_image_spec::digest::Sha256Digest;
+use micrun_image_spec::firmware::Pedestal;
 use micrun_image_spec::units::Mib;
 use micrun_image_spec::{BOOT_IMAGE_PATH, CLIENT_CONF_PATH, FIRMWARE_PATH};
 
-use super::{Decisions, Metadata, Request, UserAnnotation};
+use super::{Decisions, Metadata, Request, UserAnnotation, UserConf};
 use crate::check::{Code, Place, Report};
 
 /// Puts client.conf and annotations together.
@@ -22,14 +23,17 @@ pub(super) fn assemble(
     memory_need: u64,
     report: &mut Report,
 ) -> Metadata {
-    let mut writer = Writer { conf: ClientConf::default(), annotations: BTreeMap::new(), report };
+    let mut writer = Writer { conf: ClientConf::default(), annotations: BTreeMap::new(), request, report };
     writer.decided(decisions, firmware);
+    if let Some(given) = request.client_conf {
+        writer.user_conf(given, decisions.pedestal.value, firmware);
+    }
     for key in &request.keys {
         let set = writer.conf.set(&key.key, &key.value);
         writer.judge(set, "--set");
     }
     for annotation in &request.annotations {
-        writer.user_annotation(annotation, firmware);
+        writer.user_annotation(annotation, firmware, &format!("--annotation {}", annotation.key));
     }
     writer.image_spec_annotations(request, decisions);
     writer.pedestal_conf(decisions);
@@ -40,6 +44,7 @@ pub(super) fn assemble(
 struct Writer<'a> {
     conf: ClientConf,
     annotations: BTreeMap<String, String>,
+    request: &'a Request<'a>,
     report: &'a mut Report,
 }
 
@@ -71,13 +76,96 @@ impl Writer<'_> {
         self.judge(set, from);
     }
 
-    fn user_annotation(&mut self, user: &UserAnnotation, firmware: Sha256Digest) {
+    /// Everything in the user's client.conf but what the builder decides.
+    fn user_conf(&mut self, given: &UserConf, pedestal: Pedestal, firmware: Sha256Digest) {
+        let conf = &given.conf;
+        let known = Key::ALL.into_iter().filter_map(|key| Some((key, conf.get(key)?)));
+        for (key, value) in known {
+            match key {
+                // Decided, with client.conf among the reasons.
+                Key::Pedestal => {}
+                Key::Name => self.rewritten(given, "Name", "the runtime puts the container's name there"),
+                Key::ClientPath if value != FIRMWARE_PATH => {
+                    self.rewritten(given, "ClientPath", "the firmware is always /firmware.elf");
+                }
+                Key::ClientPath => {}
+                Key::PedestalConf => self.user_pedestal_conf(given, value, pedestal),
+                _ => self.set(key.as_str(), value, &given.option()),
+            }
+        }
+        for (key, value) in conf.unknown() {
+            self.set(key, value, &given.option());
+        }
+        for (name, value) in conf.micrun() {
+            match name.as_str() {
+                BOARD | CONTAINER_OS | PED_PEDESTAL => {}
+                PED_CONF if conf.get(Key::PedestalConf).is_some() => {}
+                PED_CONF => self.user_pedestal_conf(given, value, pedestal),
+                CONTAINER_FIRMWARE_PATH if value == FIRMWARE_PATH => {}
+                CONTAINER_FIRMWARE_PATH => {
+                    self.rewritten(given, name, "the firmware is always /firmware.elf");
+                }
+                _ => {
+                    let ours = Some((name.clone(), false));
+                    let key = annotation::key(name);
+                    self.user_annotation(
+                        &UserAnnotation { key, ours, value: value.clone() },
+                        firmware,
+                        &given.option(),
+                    );
+                }
+            }
+        }
+    }
+
+    /// A file of the user's disk is not in the image; the boot image gets into it by an option.
+    fn user_pedestal_conf(&mut self, given: &UserConf, value: &str, pedestal: Pedestal) {
+        let ours = if pedestal.boots_raw_image() { BOOT_IMAGE_PATH } else { "" };
+        let outweighed =
+            self.request.keys.iter().any(|key| Key::from_name(&key.key) == Some(Key::PedestalConf));
+        if value == ours || value.is_empty() || outweighed {
+            return;
+        }
+        if pedestal.boots_raw_image() && self.request.boot_image.is_some() {
+            return self.rewritten(given, "PedestalConf", "the boot image is always /image.bin");
+        }
+        if !pedestal.boots_raw_image() {
+            // Judged like any other value, where the whole is looked at.
+            return self.set(Key::PedestalConf.as_str(), value, &given.option());
+        }
+        self.report.add(
+            Code::PedestalConfMissing,
+            Some(given.place()),
+            format!("PedestalConf names {value}, which does not get into the image by that"),
+            "give that file with --boot-image; or leave PedestalConf out, and the boot image is made from the ELF",
+        );
+    }
+
+    fn rewritten(&mut self, given: &UserConf, key: &str, instead: &str) {
+        let message = format!("{key} in client.conf is not taken over: {instead}");
+        self.report.add(Code::ConfRewritten, Some(given.place()), message, "nothing, or leave the line out");
+    }
+
+    fn set(&mut self, key: &str, value: &str, from: &str) {
+        let set = self.conf.set(key, value);
+        self.judge(set, from);
+    }
+
+    /// Who set a key of client.conf.
+    fn place_of(&self, key: &str) -> Place {
+        let by_option = self.request.keys.iter().any(|user| user.key.eq_ignore_ascii_case(key));
+        match self.request.client_conf.filter(|_| !by_option) {
+            Some(given) => given.place(),
+            None => Place::Option(format!("--set {key}")),
+        }
+    }
+
+    fn user_annotation(&mut self, user: &UserAnnotation, firmware: Sha256Digest, option: &str) {
         let Some((name, legacy)) = &user.ours else {
             self.annotations.insert(user.key.clone(), user.value.clone());
             return;
         };
-        let option = format!("--annotation {}", user.key);
-        let place = || Some(Place::Option(option.clone()));
+        let place = || Some(Place::Option(option.to_owned()));
         if *legacy {
             self.report.add(
                 Code::LegacyAnnotation,
@@ -103,7 +191,7 @@ impl Writer<'_> {
         if name == CONTAINER_FIRMWARE_HASH {
             self.check_hash(&user.value, firmware, place());
         } else {
-            self.ours(name, &user.value, &option);
+            self.ours(name, &user.value, option);
         }
     }
 
@@ -141,7 +229,7 @@ impl Writer<'_> {
         if !usable.contains(&file.as_str()) {
             self.report.add(
                 Code::PedestalConfMissing,
-                Some(Place::Option("--set PedestalConf".to_owned())),
+                Some(self.place_of(Key::PedestalConf.as_str())),
                 format!("the image does not hold the file {file}"),
                 remedy,
             );
@@ -153,9 +241,10 @@ impl Writer<'_> {
         let valid = self.conf.validate();
         self.judge(valid, "--set");
         for key in self.conf.unknown_keys() {
+            let place = self.place_of(key);
             self.report.add(
                 Code::UnknownClientConfKey,
-                Some(Place::Option(format!("--set {key}"))),
+                Some(place),
                 format!("micad does not know the key {key}"),
                 "check the spelling; micad's manual lists the keys",
             );
@@ -165,7 +254,7 @@ impl Writer<'_> {
         {
             self.report.add(
                 Code::MemoryBelowNeed,
-                Some(Place::Option("--set Memory".to_owned())),
+                Some(self.place_of(Key::Memory.as_str())),
                 format!("the guest gets {memory}, but its program alone needs {need}"),
                 format!("give at least Memory={}", need.0),
             );

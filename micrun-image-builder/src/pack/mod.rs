@@ -11,12 +11,14 @@ use micrun_image_spec::{BOOT_IMAGE_PATH, CLIENT_CONF_PATH, FIRMWARE_PATH};
 
 mod boot_image;
 mod choice;
+mod client_conf;
 mod decide;
 mod metadata;
 mod user;
 
 pub use boot_image::BootFacts;
 pub use choice::{Choice, Source};
+pub use client_conf::UserConf;
 pub use decide::Decisions;
 pub use user::{AnnotationError, UserAnnotation, UserKey, UserKeyError, UserValue, duplicate_key};
 
@@ -52,7 +54,9 @@ pub struct Request<'a> {
     pub raw: RawOptions,
     /// How the layer is compressed.
     pub compression: Compression,
-    /// Values for client.conf.
+    /// The user's client.conf.
+    pub client_conf: Option<&'a UserConf>,
+    /// Values for client.conf, which outweigh those.
     pub keys: Vec<UserKey>,
     /// Annotations.
     pub annotations: Vec<UserAnnotation>,
@@ -81,6 +85,7 @@ impl<'a> Request<'a> {
             rtos: None,
             platforms: Vec::new(),
             compression: Compression::default(),
+            client_conf: None,
             keys: Vec::new(),
             annotations: Vec::new(),
             allow: Vec::new(),
@@ -255,8 +260,9 @@ fn look_at<'a, T>(
     report.allow(&request.allow);
     let Some(elf) = elf.filter(|_| !report.has_errors()) else { return Ok(None) };
     let (identity, beside) = identify(&elf)?;
-    let identity = match &request.rtos {
-        Some(rtos) => Some(given(rtos.clone(), identity)),
+    client_conf::compare(request, identity.as_ref(), report);
+    let identity = match request.wanted_rtos() {
+        Some(rtos) => Some(given(rtos.value, identity)),
         None => identity.or_else(|| request.build.map(|_| built())),
     };
     let identity = identity.map(|identity| with_version(identity, request.build));

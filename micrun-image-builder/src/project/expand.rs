@@ -69,7 +69,9 @@ fn shared(file: &File, dir: &Path) -> Job {
         rtos: value(&file.rtos),
         platforms: file.image.platforms.0.iter().map(|Parsed(platform)| platform.clone()).collect(),
         compression: value(&file.image.compression),
+        client_conf: file_path(&file.client_conf, dir),
         keys: file.resources.0.clone(),
+        strip: file.strip,
         annotations: file.image.annotations.0.clone(),
         sboms: sboms(&file.image.sbom, dir),
         allow: allowed(&file.allow),
@@ -91,7 +93,9 @@ fn own(firmware: &Firmware, dir: &Path) -> Job {
         board: details.board.as_ref().map(|Parsed(board)| board.to_string()),
         pedestal: value(&details.pedestal),
         rtos: value(&details.rtos),
-        boot_image: details.boot_image.as_ref().map(|FilePath(path)| dir.join(path)),
+        boot_image: file_path(&details.boot_image, dir),
+        client_conf: file_path(&details.client_conf, dir),
+        strip: details.strip,
         raw,
         keys: details.resources.0.clone(),
         annotations: details.annotations.0.clone(),
@@ -99,6 +103,10 @@ fn own(firmware: &Firmware, dir: &Path) -> Job {
         allow: allowed(&details.allow),
         ..Job::default()
     }
+}
+
+fn file_path(path: &Option<FilePath>, dir: &Path) -> Option<PathBuf> {
+    path.as_ref().map(|FilePath(path)| dir.join(path))
 }
 
 fn value<T: Clone>(parsed: &Option<Parsed<T>>) -> Option<T> {

@@ -36,6 +36,8 @@ pub struct Job {
     pub boot_image: Option<PathBuf>,
     /// What firmware that is no ELF file does not say.
     pub raw: RawOptions,
+    /// The user's client.conf.
+    pub client_conf: Option<PathBuf>,
     /// Values for client.conf.
     pub keys: Vec<UserKey>,
     /// Annotations.
@@ -43,7 +45,7 @@ pub struct Job {
     /// Bills of materials.
     pub sboms: Vec<SbomSource>,
     /// Whether debug information is left out of the image.
-    pub strip: bool,
+    pub strip: Option<bool>,
     /// Errors that shall be warnings.
     pub allow: Vec<Code>,
 }
@@ -73,10 +75,11 @@ impl Job {
             compression: over.compression.or(self.compression),
             boot_image: over.boot_image.clone().or(self.boot_image),
             raw,
+            client_conf: over.client_conf.clone().or(self.client_conf),
             keys: merged(self.keys, &over.keys),
             annotations: merged(self.annotations, &over.annotations),
             sboms: either(self.sboms, &over.sboms),
-            strip: self.strip || over.strip,
+            strip: over.strip.or(self.strip),
             allow: [self.allow, over.allow.clone()].concat(),
         }
     }

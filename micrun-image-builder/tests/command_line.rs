@@ -181,7 +181,7 @@ fn an_allowed_error_is_marked() {
         (finding["severity"].clone(), finding["allowed"].clone())
     };
     assert_eq!(allowed("MIC302"), ("warning".into(), true.into()));
-    assert_eq!(allowed("MIC401"), ("warning".into(), Value::Null));
+    assert_eq!(allowed("MIC401"), ("warning".into(), false.into()));
 }
 
 #[cfg(unix)]
@@ -553,5 +553,173 @@ fn every_command_has_a_manual_page_with_examples() {
         assert!(text.starts_with(".ie") && text.contains("Examples:"), "{page}: {text}");
     }
     assert!(stdout(&run(dir.path(), &["man"])).contains(".TH micrun"));
-    assert_eq!(run(dir.path(), &["man", "--output", "absent"]).status.code(), Some(1));
+    assert!(run(dir.path(), &["man", "--output", "new/man1"]).status.success());
+    assert_eq!(names(&dir.path().join("new/man1")), pages);
+    let page = run(dir.path(), &["man", "--output", "micrun-image-builder.1"]);
+    assert_eq!(page.status.code(), Some(1), "a file is no directory");
+}
+
+#[test]
+fn unknown_values_list_the_known_ones() {
+    let dir = workplace();
+    let codes = ["MIC101", "MIC302", "MIC801"];
+    for (args, known) in [
+        (&["pack", "zephyr.elf", "--board", "none"][..], &["qemu_cortex_a53", "qemu_cortex_m3"][..]),
+        (&["check", "zephyr.elf", "--board", "none"], &["qemu_cortex_a53", "qemu_cortex_m3"]),
+        (&["boards", "show", "none"], &["qemu_cortex_a53", "qemu_cortex_m3"]),
+        (&["pack", "zephyr.elf", "--pedestal", "kvm"], &["qemu", "xen", "hetero", "remoteproc"]),
+        (&["pack", "zephyr.elf", "--compression", "lz4"], &["zstd", "gzip", "none"]),
+        (&["pack", "zephyr.elf", "--platform", "linux/arm46"], &["arm64", "amd64", "riscv64"]),
+        (&["pack", "zephyr.elf", "--arch", "arm9"], &["aarch64", "riscv32", "x86_64"]),
+        (&["pack", "zephyr.elf", "-o", "dir:x"], &["oci-archive:", "oci:", "docker://"]),
+        (&["pack", "zephyr.elf", "--allow", "MIC999"], &["check --explain all"]),
+        (&["check", "--explain", "MIC999"], &codes),
+        (&["check", "zephyr.elf", "--format", "xml"], &["text", "json", "sarif"]),
+        (&["completions", "tcsh"], &["bash", "zsh", "fish"]),
+        (&["copy", "a.tar", "b.tar", "--retries", "-1"], &["0..=4294967295"]),
+    ] {
+        let output = run(dir.path(), args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        for known in known {
+            assert!(stderr(&output).contains(known), "{args:?} does not say {known}: {}", stderr(&output));
+        }
+    }
+    let list = run(dir.path(), &["check", "--explain", "all"]);
+    assert!(list.status.success() && codes.iter().all(|code| stdout(&list).contains(code)));
+    let misspelt = run(dir.path(), &["pack", "zephyr.elf", "--set", "Memoy=64"]);
+    assert!(stderr(&misspelt).contains("MaxMemory, IOMem"), "{}", stderr(&misspelt));
+}
+
+#[test]
+fn a_registry_without_its_transport_is_recognised() {
+    let dir = workplace();
+    run(dir.path(), &["pack", "zephyr.elf", "-q"]);
+    for args in [
+        &["push", "zephyr.oci.tar", "registry.example/demo:1"][..],
+        &["push", "zephyr.oci.tar", "https://registry.example/demo:1"],
+        &["push", "zephyr.oci.tar", "docker:registry.example/demo:1"],
+        &["pull", "registry.example/demo:1", "a.tar"],
+        &["check", "registry.example/demo:1"],
+        &["extract", "registry.example/demo:1", "--elf", "a.elf"],
+        &["diff", "zephyr.elf", "registry.example/demo:1"],
+        &["load", "registry.example/demo:1"],
+        &["verify", "--key", "zephyr.elf", "registry.example/demo:1"],
+        &["pack", "zephyr.elf", "-o", "registry.example/demo:1"],
+        &["index", "create", "-t", "a:1", "-o", "registry.example/demo:1", "zephyr.oci.tar"],
+    ] {
+        let output = run(dir.path(), args);
+        let text = stderr(&output);
+        let is_key = args[0] == "verify";
+        assert_eq!(output.status.code(), Some(if is_key { 1 } else { 2 }), "{args:?}: {text}");
+        assert!(is_key || text.contains("write docker://registry.example/demo:1"), "{args:?}: {text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("error")).count(), 1, "{args:?}: {text}");
+    }
+    // A directory of that name is a directory.
+    fs::create_dir(dir.path().join("registry.example")).unwrap();
+    let output = run(dir.path(), &["copy", "zephyr.oci.tar", "registry.example/demo.tar"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[cfg(unix)]
+#[test]
+fn names_of_files_need_not_be_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let dir = workplace();
+    let elf = OsStr::from_bytes(b"z\xff.elf");
+    let archive = OsStr::from_bytes(b"z\xff.oci.tar");
+    fs::rename(dir.path().join("zephyr.elf"), dir.path().join(elf)).unwrap();
+    let succeeds = |args: &[&OsStr]| {
+        let output = builder().current_dir(dir.path()).args(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+    };
+    let os = OsStr::new;
+    succeeds(&[os("check"), elf]);
+    succeeds(&[os("pack"), elf]);
+    succeeds(&[os("check"), archive]);
+    succeeds(&[os("copy"), archive, OsStr::from_bytes(b"\xfe.tar")]);
+    succeeds(&[os("diff"), archive, OsStr::from_bytes(b"\xfe.tar"), os("--exit-code")]);
+    let output = builder().arg("check").arg(OsStr::from_bytes(b"oci:\xff")).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("give the path alone"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_is_packed_or_compared_by_mistake_is_named() {
+    let dir = workplace();
+    run(dir.path(), &["pack", "zephyr.elf", "-q"]);
+    fs::write(dir.path().join("notes.txt"), "text").unwrap();
+    for (args, code, said) in [
+        (&["pack", "zephyr.oci.tar"][..], 1, "extract ARCHIVE --elf FILE"),
+        (&["pack", "-"], 2, "put it into a file"),
+        (&["check", "-"], 2, "put it into a file"),
+        (&["diff", "zephyr.elf", "notes.txt"], 1, "the second of the two is no firmware"),
+        (&["push", "zephyr.oci.tar", "docker://"], 2, "write docker://HOST/NAME:TAG"),
+        (&["extract", "zephyr.oci.tar", "--debug", "x.elf"], 1, "no debug information"),
+    ] {
+        let output = run(dir.path(), args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(said), "{args:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty(), "{args:?}: {}", stdout(&output));
+    }
+}
+
+#[test]
+fn programs_get_the_same_names_for_the_same_things() {
+    let dir = workplace();
+    let json = |args: &[&str]| -> serde_json::Map<String, Value> {
+        let output = run(dir.path(), &[args, &["--format", "json", "--quiet"]].concat());
+        assert!(output.status.success() && stderr(&output).is_empty(), "{args:?}: {}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let packed = json(&["pack", "zephyr.elf", "-o", "oci:a", "-t", "demo:1"]);
+    let checked = json(&["check", "zephyr.elf"]);
+    assert_eq!((&packed["file"], &checked["file"]), (&"zephyr.elf".into(), &"zephyr.elf".into()));
+    assert_eq!(packed["image"]["output"], "oci:a", "as the next command takes it");
+    let of_image = json(&["check", "oci:a"]);
+    assert!(checked.keys().eq(of_image.keys()), "no name comes and goes");
+    let copied = json(&["copy", "oci:a", "b.tar"]);
+    let joined = json(&["index", "create", "-t", "all:1", "-o", "c.tar", "b.tar"]);
+    assert_eq!((&copied["source"], &copied["output"]), (&"oci:a".into(), &"b.tar".into()));
+    assert_eq!(joined["output"], "c.tar");
+    assert_eq!(copied["digest"], packed["image"]["digest"]);
+
+    // Where the image is on standard output, the rest is not.
+    for args in [
+        &["pack", "zephyr.elf", "-o", "-"][..],
+        &["copy", "oci:a", "-"],
+        &["index", "create", "-t", "all:1", "-o", "-", "b.tar"],
+    ] {
+        let output = run(dir.path(), &[args, &["--format", "json"]].concat());
+        assert!(archive(&output.stdout).contains_key("index.json"), "{args:?}");
+        assert!(serde_json::from_slice::<Value>(&output.stderr).is_ok(), "{args:?}: {}", stderr(&output));
+        let output = run(dir.path(), args);
+        assert!(stderr(&output).contains("standard output"), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn examples_survive_the_width_of_a_terminal() {
+    let help = |args: &[&str]| stdout(&builder().args(args).arg("--help").output().unwrap());
+    let top = help(&[]);
+    let commands = top.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names =
+        commands.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    let mut seen = 0;
+    for name in names.filter(|name| *name != "help") {
+        for args in [&[name][..], &[name, "create"], &[name, "list"]] {
+            let text = help(args);
+            let examples = text.lines().skip_while(|line| *line != "Examples:").skip(1);
+            for line in examples.take_while(|line| !line.is_empty()) {
+                assert!(
+                    ["  micrun-image-builder ", "  cosign ", "  source <(micrun-image-builder "]
+                        .iter()
+                        .any(|start| line.starts_with(start)),
+                    "{name}: an example is broken in two: {line}"
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} examples");
 }

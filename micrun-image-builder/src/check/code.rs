@@ -325,7 +325,7 @@ impl fmt::Display for Code {
 
 /// A text that is no code of a finding.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no code of a finding: codes look like MIC106 and are listed in docs/findings.md")]
+#[error("`{0}` is no code of a finding; micrun-image-builder check --explain all lists them")]
 pub struct UnknownCode(String);
 
 impl FromStr for Code {

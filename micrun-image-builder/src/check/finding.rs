@@ -18,18 +18,14 @@ pub struct Finding {
     /// One sentence about this file.
     pub message: String,
     /// The part of an image that it is in: a path in the image's root, or a document. None for what was given itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<String>,
     /// Where, if it is anywhere.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
     /// What stands there, in one line.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub excerpt: Option<String>,
     /// What to do.
     pub remedy: String,
     /// An error that the user allowed.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub allowed: bool,
 }
 

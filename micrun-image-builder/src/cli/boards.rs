@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use micrun_image_spec::board::{BoardProfile, Boards, Origin};
 use serde::Serialize;
 
+use super::job::unknown_board;
 use super::render::{self, printable};
 use super::{BoardDirs, CliError, Format, print_json};
 
@@ -87,10 +88,7 @@ fn list(boards: &Boards, format: Format) -> Result<(), CliError> {
 
 fn show(boards: &Boards, name: &str, format: Format) -> Result<(), CliError> {
     let (Some(board), Some(origin)) = (boards.get(name), boards.origin(name)) else {
-        let name = name.escape_debug();
-        return Err(CliError::Usage(format!(
-            "board `{name}` is unknown; see: micrun-image-builder boards list"
-        )));
+        return Err(unknown_board(boards, name));
     };
     match format {
         Format::Json => Ok(print_json(&record(board, origin))?),

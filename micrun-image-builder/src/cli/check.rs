@@ -56,7 +56,7 @@ pub(super) struct CheckArgs {
     /// Print errors only
     #[arg(short, long)]
     quiet: bool,
-    /// Say what a code means, and what to do
+    /// Say what a code means, and what to do; `all` lists the codes
     #[arg(long, value_name = "CODE", exclusive = true)]
     explain: Option<String>,
     #[command(flatten)]
@@ -165,9 +165,7 @@ struct Outcome<'a> {
     errors: usize,
     warnings: usize,
     notes: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
     board: Option<Choice<Option<String>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pedestal: Option<Choice<String>>,
     findings: &'a Report,
 }
@@ -212,10 +210,14 @@ fn print_json(value: &impl Serialize) -> io::Result<()> {
 
 /// Says what a code means, as `rustc --explain` does.
 fn explain(text: &str) -> Result<ExitCode, CliError> {
+    let list = || Code::ALL.iter().map(|code| format!("  {code}  {}\n", code.title())).collect::<String>();
+    if text == "all" {
+        io::stdout().write_all(list().as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let Ok(code) = text.parse::<Code>() else {
         render::error(&CliError::Usage(format!("`{text}` is no code of a finding; the codes are:")));
-        let list: String = Code::ALL.iter().map(|code| format!("  {code}  {}\n", code.title())).collect();
-        io::stderr().write_all(list.as_bytes())?;
+        io::stderr().write_all(list().as_bytes())?;
         return Ok(ExitCode::from(2));
     };
     let mut text = format!("{code}: {} ({})\n\n{}\n", code.title(), code.severity(), code.explanation());

@@ -1,6 +1,5 @@
 //! `copy`, with its other names `push` and `pull`.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -10,7 +9,8 @@ use serde::Serialize;
 use super::places::Places;
 use super::registry::RegistryArgs;
 use super::render::printable;
-use super::{CliError, Format, places, print_json};
+use super::summary::{print, print_json, shown};
+use super::{CliError, Format, places};
 use crate::image::Epoch;
 use crate::store::Location;
 use crate::store::copy::copy;
@@ -50,7 +50,7 @@ Bytes that are there already are not copied again, and every one that is copied 
 #[derive(Serialize)]
 struct Summary {
     source: String,
-    destination: String,
+    output: String,
     digest: String,
     blobs_copied: usize,
     bytes_copied: u64,
@@ -66,7 +66,7 @@ pub(super) fn run(args: &CopyArgs) -> Result<ExitCode, CliError> {
     let copied = copy(source.as_ref(), sink, &root, !args.no_referrers, places.progress())?;
     let summary = Summary {
         source: args.source.to_string(),
-        destination: args.destination.to_string(),
+        output: args.destination.to_string(),
         digest: root.digest().to_string(),
         blobs_copied: copied.blobs,
         bytes_copied: copied.bytes,
@@ -74,10 +74,9 @@ pub(super) fn run(args: &CopyArgs) -> Result<ExitCode, CliError> {
         referrers: copied.referrers,
     };
     match args.format {
-        // Standard output has the image.
-        _ if args.destination == Location::Stdout || args.quiet => {}
-        Format::Json => print_json(&summary)?,
-        Format::Text => print_text(&summary)?,
+        Format::Json => print_json(&summary, args.destination == Location::Stdout)?,
+        Format::Text if args.quiet => {}
+        Format::Text => print(&args.destination, text(&summary).as_bytes())?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -90,18 +89,17 @@ fn name(source: &Location, root: &Descriptor) -> ImageName {
     }
 }
 
-fn print_text(summary: &Summary) -> io::Result<()> {
+fn text(summary: &Summary) -> String {
     let Summary { blobs_copied, bytes_copied, blobs_present, referrers, .. } = summary;
     let referrers = match referrers {
         0 => String::new(),
         n => format!(", with {n} that refer to it"),
     };
-    writeln!(
-        io::stdout(),
-        "copied {} to {}{referrers}\n  digest {}\n  {blobs_copied} blobs copied ({bytes_copied} bytes), {blobs_present} \
-         were there already",
+    format!(
+        "copied {} to {}{referrers}\n  digest    {}\n  blobs     {blobs_copied} copied ({bytes_copied} bytes), \
+         {blobs_present} were there already\n",
         printable(&summary.source),
-        printable(&summary.destination),
+        printable(&shown(&summary.output)),
         summary.digest
     )
 }

@@ -34,7 +34,7 @@ pub(super) struct DiffArgs {
     #[arg(long)]
     exit_code: bool,
     /// How many functions to list
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10)]
     top: usize,
     /// How to print the differences
     #[arg(long, value_enum, default_value_t = Format::Text)]

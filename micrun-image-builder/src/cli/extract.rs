@@ -1,7 +1,7 @@
 //! `extract`.
 
 use std::fs;
-use std::io::{self, Read, Write as _};
+use std::io::{self, IsTerminal, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -47,9 +47,12 @@ pub(super) struct ExtractArgs {
     /// Of an image for several platforms, the one to take [default: this machine's]
     #[arg(long, value_name = "linux/ARCH")]
     platform: Option<Platform>,
-    /// How to print what was extracted
+    /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Print errors only
+    #[arg(short, long)]
+    quiet: bool,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -79,11 +82,15 @@ pub(super) fn run(args: &ExtractArgs) -> Result<ExitCode, CliError> {
     if to_stdout > 1 {
         return Err(CliError::Usage("only one file can go to standard output".to_owned()));
     }
+    let mut binary = [&args.elf, &args.boot_image, &args.debug].into_iter().flatten();
+    if binary.any(|path| is_stdout(path)) && io::stdout().is_terminal() {
+        return Err(CliError::Usage("refusing to write a firmware to a terminal: give a file".to_owned()));
+    }
     if wanted.flatten().next().is_none() && args.output_dir.is_none() {
         let message = "say what to extract: --elf FILE, --boot-image FILE, --client-conf FILE, --debug FILE, or --output-dir DIR";
         return Err(CliError::Usage(message.to_owned()));
     }
-    let source = args.image.open_image(&Places::new(&args.registry, false))?;
+    let source = args.image.open_image(&Places::new(&args.registry, args.quiet))?;
     let mut extracted = Vec::new();
     if inside.into_iter().chain([&args.output_dir]).any(Option::is_some) {
         let contents = ImageContents::open(source.as_ref(), args.platform.as_ref())?;
@@ -95,7 +102,9 @@ pub(super) fn run(args: &ExtractArgs) -> Result<ExitCode, CliError> {
     if let Some(path) = &args.debug {
         extracted.push(extract_debug(source.as_ref(), path)?);
     }
-    print(&extracted, args.format, to_stdout > 0)?;
+    if args.format == Format::Json || !args.quiet {
+        print(&extracted, args.format, to_stdout > 0)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -109,7 +118,7 @@ fn extract_some(
     }
     if let Some(path) = boot_image {
         let data = contents.boot_image()?.ok_or_else(|| {
-            CliError::Usage(
+            StoreError::NotFound(
                 "the image has no boot image: its pedestal boots the ELF file, --elf gives it".to_owned(),
             )
         })?;
@@ -137,7 +146,7 @@ fn extract_all(contents: &ImageContents<'_>, dir: &Path) -> Result<Vec<Extracted
 /// Takes what stands beside the image, which need not be read for it.
 fn extract_debug(source: &dyn Source, path: &Path) -> Result<Extracted, CliError> {
     let found = debug_of(source, &source.resolve()?)?.ok_or_else(|| {
-        CliError::Usage(
+        StoreError::NotFound(
             "no debug information stands beside the image: pack --strip puts it there, and --elf gives the firmware as \
              it is in the image"
                 .to_owned(),

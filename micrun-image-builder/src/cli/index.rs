@@ -1,6 +1,5 @@
 //! `index create`.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -9,7 +8,8 @@ use serde::Serialize;
 use super::places::Places;
 use super::registry::RegistryArgs;
 use super::render::printable;
-use super::{CliError, Format, places, print_json};
+use super::summary::{print, print_json, shown};
+use super::{CliError, Format, places};
 use crate::image::{Epoch, Reference};
 use crate::store::Location;
 use crate::store::join::{Part, join};
@@ -53,10 +53,10 @@ struct CreateArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  micrun-image-builder index create --tag demo/zephyr:1 -o zephyr.oci.tar arm64.oci.tar amd64.oci.tar
+  micrun-image-builder index create --tag demo/zephyr:1 -o all.tar arm64.tar amd64.tar
 
-A node picks an image out of an index by its own platform alone, so boards cannot share an index: give each a tag. To pack
-one firmware for several platforms, `pack --platform A,B` does it in one step.";
+A node picks an image out of an index by its own platform alone, so boards cannot share an index: give each a tag. \
+To pack one firmware for several platforms, `pack --platform A,B` does it in one step.";
 
 /// The result of `index create`.
 #[derive(Serialize)]
@@ -65,6 +65,18 @@ struct Summary {
     name: String,
     digest: String,
     platforms: Vec<String>,
+}
+
+impl Summary {
+    fn text(&self) -> String {
+        format!(
+            "wrote {} to {}\n  digest    {}\n  platforms {}\n",
+            self.name,
+            printable(&shown(&self.output)),
+            self.digest,
+            printable(&self.platforms.join(", "))
+        )
+    }
 }
 
 pub(super) fn run(args: &IndexArgs) -> Result<ExitCode, CliError> {
@@ -85,17 +97,9 @@ pub(super) fn run(args: &IndexArgs) -> Result<ExitCode, CliError> {
         platforms: joined.platforms().collect(),
     };
     match args.format {
-        // Standard output has the image.
-        _ if args.output == Location::Stdout || args.quiet => {}
-        Format::Json => print_json(&summary)?,
-        Format::Text => writeln!(
-            io::stdout(),
-            "wrote {} to {}\n  digest {}\n  platforms {}",
-            summary.name,
-            printable(&summary.output),
-            summary.digest,
-            printable(&summary.platforms.join(", "))
-        )?,
+        Format::Json => print_json(&summary, args.output == Location::Stdout)?,
+        Format::Text if args.quiet => {}
+        Format::Text => print(&args.output, summary.text().as_bytes())?,
     }
     Ok(ExitCode::SUCCESS)
 }

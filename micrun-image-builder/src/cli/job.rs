@@ -41,6 +41,9 @@ pub(super) struct Outcome {
 
 /// Packs, writes, and tells people; programs are for the caller to tell.
 pub(super) fn run(job: &Job, settings: &Settings<'_>) -> Result<Outcome, CliError> {
+    if job.firmware == Path::new("-") {
+        return Err(CliError::Usage(places::NO_PIPE.to_owned()));
+    }
     let mut report = Report::default();
     let input = Input::find(&job.firmware, job.domain.as_deref(), &mut report);
     if let Some(build) = input.build.as_ref().filter(|_| job.sboms.is_empty()) {
@@ -210,8 +213,11 @@ fn read_client_conf(path: &Path, report: &mut Report) -> Result<Option<UserConf>
 
 /// The board that a user names.
 pub(super) fn board<'b>(boards: &'b Boards, name: &str) -> Result<&'b BoardProfile, CliError> {
-    boards.get(name).ok_or_else(|| {
-        let known: Vec<_> = boards.iter().map(|(board, _)| board.name.as_str()).collect();
-        CliError::Usage(format!("board `{}` is unknown; known are {}", name.escape_debug(), known.join(", ")))
-    })
+    boards.get(name).ok_or_else(|| unknown_board(boards, name))
+}
+
+/// A board that none of the profiles describes.
+pub(super) fn unknown_board(boards: &Boards, name: &str) -> CliError {
+    let known: Vec<_> = boards.iter().map(|(board, _)| board.name.as_str()).collect();
+    CliError::Usage(format!("board `{}` is unknown; known are {}", name.escape_debug(), known.join(", ")))
 }

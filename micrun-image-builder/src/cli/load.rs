@@ -41,7 +41,8 @@ const EXAMPLES: &str = "\
 Examples:
   micrun-image-builder load zephyr.oci.tar
   micrun-image-builder load oci:images:v1 --namespace k8s.io
-  micrun-image-builder load zephyr.oci.tar --name demo/zephyr:2 --address /run/k3s/containerd/containerd.sock
+  micrun-image-builder load zephyr.oci.tar --address /run/k3s/containerd/containerd.sock
+  micrun-image-builder load zephyr.oci.tar --name demo/zephyr:2
 
 What containerd has already is not sent again. Nothing is unpacked: that happens when the first container is made.";
 
@@ -84,8 +85,8 @@ mod unix {
         container: String,
         namespace: String,
         digest: String,
-        blobs_sent: usize,
-        bytes_sent: u64,
+        blobs_copied: usize,
+        bytes_copied: u64,
         blobs_present: usize,
         referrers: usize,
     }
@@ -107,8 +108,8 @@ mod unix {
             container: name.container_id(),
             namespace: args.namespace.to_string(),
             digest: root.digest().to_string(),
-            blobs_sent: copied.blobs,
-            bytes_sent: copied.bytes,
+            blobs_copied: copied.blobs,
+            bytes_copied: copied.bytes,
             blobs_present: copied.present,
             referrers: copied.referrers,
         };
@@ -149,15 +150,16 @@ mod unix {
     }
 
     fn print_text(summary: &Summary) -> io::Result<()> {
-        let Summary { source, name, namespace, digest, blobs_sent, bytes_sent, blobs_present, .. } = summary;
+        let Summary { source, name, namespace, digest, blobs_copied, bytes_copied, blobs_present, .. } =
+            summary;
         let referrers = match summary.referrers {
             0 => String::new(),
             n => format!(", with {n} that refer to it"),
         };
         writeln!(
             io::stdout(),
-            "loaded {} into the namespace {namespace} as {name}{referrers}\n  digest {digest}\n  {blobs_sent} blobs sent \
-             ({bytes_sent} bytes), {blobs_present} were there already\n  run it with: ctr -n {namespace} run --rm -t \
+            "loaded {} into the namespace {namespace} as {name}{referrers}\n  digest    {digest}\n  blobs     {blobs_copied} sent \
+             ({bytes_copied} bytes), {blobs_present} were there already\nrun it:\n  ctr -n {namespace} run --rm -t \
              --runtime io.containerd.mica.v2 {name} {}",
             printable(source),
             summary.container

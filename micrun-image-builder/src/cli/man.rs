@@ -14,7 +14,7 @@ use crate::store::StoreError;
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ManArgs {
-    /// Write a page for the program and one for each command into this directory, which has to exist
+    /// Write a page for the program and one for each command into this directory
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
 }
@@ -31,6 +31,7 @@ pub(super) fn run(args: &ManArgs, program: clap::Command) -> Result<ExitCode, Cl
         io::stdout().write_all(&page(&program)?)?;
         return Ok(ExitCode::SUCCESS);
     };
+    fs::create_dir_all(dir).map_err(StoreError::write(dir.display().to_string()))?;
     let mut commands = vec![program];
     while let Some(command) = commands.pop() {
         let path = dir.join(format!("{}.1", command.get_display_name().unwrap_or(command.get_name())));

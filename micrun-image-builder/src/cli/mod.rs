@@ -56,13 +56,17 @@ Examples:
   micrun-image-builder pack app.elf --board qemu_cortex_m3 --rtos freertos -o oci:app
   micrun-image-builder pack -f firmware.yaml
   micrun-image-builder inspect zephyr.elf
+  micrun-image-builder push zephyr.oci.tar docker://registry.example/demo/zephyr:3.5
   micrun-image-builder boards list
 
-Exit status: 0 done, 1 the input has errors or a file cannot be written, 2 wrong usage, 141 nobody reads the output.";
+Results go to standard output, everything else to standard error; with --format json they are for programs.
+
+Exit status: 0 done, 1 the input has errors or something cannot be read or written, 2 wrong usage, 141 nobody reads \
+the output.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
-  micrun-image-builder completions bash > ~/.local/share/bash-completion/completions/micrun-image-builder
+  source <(micrun-image-builder completions bash)
   micrun-image-builder completions fish > ~/.config/fish/completions/micrun-image-builder.fish";
 
 #[derive(Subcommand)]

@@ -103,7 +103,7 @@ Examples:
   micrun-image-builder pack -f firmware.yaml -o oci:images
   micrun-image-builder pack zephyr.elf -o - | ssh node ctr image import -
 
-Time stamps are those of SOURCE_DATE_EPOCH, else 1970: the same inputs give the same image
+Time stamps are those of SOURCE_DATE_EPOCH, else 1970: the same inputs give the same image \
 for the same --platform.";
 
 pub(super) fn allowable_code(text: &str) -> Result<Code, String> {

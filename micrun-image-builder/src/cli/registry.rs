@@ -23,7 +23,7 @@ pub(super) struct RegistryArgs {
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
     /// How often a request is repeated that failed for a reason that may pass
-    #[arg(long, value_name = "N", default_value_t = Options::default().retries)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = Options::default().retries)]
     retries: u32,
 }
 

@@ -16,7 +16,8 @@ impl Style {
     /// Colours only for a terminal, and not against the user's will (no-color.org).
     fn of(output: &impl IsTerminal) -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Style { on: output.is_terminal() && !unwanted }
+        let impossible = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        Style { on: output.is_terminal() && !unwanted && !impossible }
     }
 
     fn paint(self, code: &str, text: &str) -> String {

@@ -1,13 +1,14 @@
 //! What `check`, `extract` and `diff` look at: a firmware, or an image wherever it is.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
-use std::str::FromStr;
+
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParserFactory};
 
 use super::CliError;
-use super::places::Places;
+use super::places::{PlaceParser, Places, check_input};
 use crate::source::{self, RegularFile};
-use crate::store::location::BadLocation;
 use crate::store::{Location, Source};
 
 /// Where a tar header says that it is one (POSIX, "ustar Interchange Format").
@@ -25,11 +26,13 @@ pub(super) enum Opened {
     Image(Box<dyn Source>),
 }
 
-impl FromStr for Subject {
-    type Err = BadLocation;
+/// As [`Location`] is read.
+impl ValueParserFactory for Subject {
+    type Parser = PlaceParser<Subject>;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Subject)
+    fn value_parser() -> Self::Parser {
+        let parse: fn(OsString) -> _ = |text| Location::from_os(text).map(Subject);
+        OsStringValueParser::new().try_map(parse)
     }
 }
 
@@ -51,6 +54,7 @@ impl Subject {
 
     /// Looks at what is there: a plain path may be anything.
     pub(super) fn open(&self, places: &Places) -> Result<Opened, CliError> {
+        check_input(&self.0)?;
         match &self.0 {
             Location::Path(path) if !is_image(path) => Ok(Opened::Firmware(path.clone())),
             location => places.source(location).map(Opened::Image),
@@ -99,7 +103,7 @@ mod tests {
     #[test]
     fn uris_are_relative_where_they_can_be() {
         let here = std::env::current_dir().unwrap();
-        let uri = |text: &str| text.parse::<Subject>().unwrap().uri();
+        let uri = |text: &str| Subject(text.parse().unwrap()).uri();
         assert_eq!(uri("build/my app.elf"), "build/my%20app.elf");
         assert_eq!(uri("./a.elf"), "a.elf");
         assert_eq!(uri("oci:dir:v1"), "dir");

@@ -15,8 +15,8 @@ use crate::strip::debug::DebugFacts;
 /// The result of `pack`, in the form in which programs get it.
 #[derive(Serialize)]
 pub(super) struct Summary {
-    firmware: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    file: String,
+    /// None where the findings say why there is none.
     image: Option<ImageSummary>,
     findings: Report,
 }
@@ -34,24 +34,22 @@ struct ImageSummary {
     board: Choice<Option<String>>,
     pedestal: Choice<String>,
     platform: Choice<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     boot_image: Option<Choice<BootFacts>>,
     /// What was taken out of the firmware and stands beside the image.
-    #[serde(skip_serializing_if = "Option::is_none")]
     debug: Option<DebugFacts>,
     next: String,
 }
 
 impl Summary {
     pub(super) fn refused(firmware: &Path, findings: Report) -> Self {
-        Summary { firmware: firmware.display().to_string(), image: None, findings }
+        Summary { file: firmware.display().to_string(), image: None, findings }
     }
 
     pub(super) fn packed(firmware: &Path, packed: &Packed, destination: &Location, findings: Report) -> Self {
         let decisions = &packed.decisions;
         let reference = &decisions.reference.value;
         let image = ImageSummary {
-            output: destination.path().map_or(destination.to_string(), |path| path.display().to_string()),
+            output: destination.to_string(),
             next: next_command(destination, &reference.to_string(), &reference.container_id()),
             name: decisions.reference.map(ToString::to_string),
             digest: packed.image.descriptor().digest().to_string(),
@@ -68,7 +66,7 @@ impl Summary {
                 .platforms
                 .map(|platforms| platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
         };
-        Summary { firmware: firmware.display().to_string(), image: Some(image), findings }
+        Summary { file: firmware.display().to_string(), image: Some(image), findings }
     }
 
     pub(super) fn print_text(&self, destination: &Location) -> io::Result<()> {
@@ -79,7 +77,8 @@ impl Summary {
             rtos += &format!(" {version}");
         }
         let board = image.board.value.clone().unwrap_or_else(unknown);
-        let mut text = format!("packed {} into {}\n", printable(&self.firmware), printable(&image.output));
+        let mut text =
+            format!("packed {} into {}\n", printable(&self.file), printable(&shown(&image.output)));
         text += &line("image", &image.name.value, &image.name);
         text += &format!("  {:<9} {}\n", "digest", image.digest);
         text += &format!("  {:<9} {} bytes\n", "size", image.size);
@@ -112,11 +111,16 @@ pub(super) fn print_json(value: &impl Serialize, to_stderr: bool) -> io::Result<
 }
 
 /// To standard output, unless the image itself goes there.
-fn print(destination: &Location, text: &[u8]) -> io::Result<()> {
+pub(super) fn print(destination: &Location, text: &[u8]) -> io::Result<()> {
     match destination {
         Location::Stdout => io::stderr().write_all(text),
         _ => io::stdout().write_all(text),
     }
+}
+
+/// A place in a sentence.
+pub(super) fn shown(output: &str) -> String {
+    if output == "-" { "standard output".to_owned() } else { output.to_owned() }
 }
 
 fn next_command(destination: &Location, image: &str, container: &str) -> String {

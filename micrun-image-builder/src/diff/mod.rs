@@ -64,8 +64,15 @@ pub enum DiffError {
     #[error("cannot read a firmware to compare it: {0}")]
     Io(#[from] io::Error),
     /// One is no firmware.
-    #[error("cannot compare: {0}; see: micrun-image-builder check")]
-    Elf(#[from] ReadError),
+    #[error(
+        "cannot compare, for the {which} of the two is no firmware: {source}; see: micrun-image-builder check"
+    )]
+    Elf {
+        /// `first` or `second`.
+        which: &'static str,
+        /// What is wrong with it.
+        source: ReadError,
+    },
 }
 
 /// Compares two firmwares, and what their images say.
@@ -74,7 +81,11 @@ pub enum DiffError {
 /// If one of them cannot be read as an ELF file.
 pub fn diff(before: &Side<'_>, after: &Side<'_>, boards: &Boards) -> Result<Difference, DiffError> {
     let files = [file_facts(before.firmware)?, file_facts(after.firmware)?];
-    let elves = [Elf::read(before.firmware)?, Elf::read(after.firmware)?];
+    let no_firmware = |which| move |source| DiffError::Elf { which, source };
+    let elves = [
+        Elf::read(before.firmware).map_err(no_firmware("first"))?,
+        Elf::read(after.firmware).map_err(no_firmware("second"))?,
+    ];
     let image = match (&before.image, &after.image) {
         (Some(before), Some(after)) => Some(before.changes_to(after)),
         _ => None,

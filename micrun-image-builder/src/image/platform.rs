@@ -15,8 +15,14 @@ pub struct Platform {
 
 /// A text that is no platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no platform of a node: write linux/arm64, linux/amd64, linux/riscv64 or the like")]
+#[error("`{0}` is no platform of a node: write linux/ and {list}; linux/arm/v7 has a variant", list = ARCHITECTURES.join(", "))]
 pub struct BadPlatform(String);
+
+/// The architectures on which Linux runs, by Go's names (the list of the image specification refers to them).
+const ARCHITECTURES: [&str; 13] = [
+    "amd64", "arm64", "riscv64", "arm", "386", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64",
+    "ppc64le", "s390x",
+];
 
 impl Platform {
     /// The platform of the machine that this program was built for.
@@ -75,7 +81,7 @@ impl FromStr for Platform {
                 ["linux", architecture, variant] => (word(architecture)?, Some(word(variant)?)),
                 _ => return None,
             };
-            Some(Platform { architecture, variant })
+            ARCHITECTURES.contains(&architecture.as_str()).then_some(Platform { architecture, variant })
         };
         parse().ok_or_else(|| BadPlatform(excerpt(text)))
     }
@@ -90,9 +96,17 @@ mod tests {
         for text in ["linux/arm64", "linux/arm/v7", "linux/riscv64"] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
         }
-        for text in
-            ["", "arm64", "linux", "linux/", "windows/amd64", "linux/ARM", "linux/arm/v7/x", "linux/a b"]
-        {
+        for text in [
+            "",
+            "arm64",
+            "linux",
+            "linux/",
+            "windows/amd64",
+            "linux/ARM",
+            "linux/arm/v7/x",
+            "linux/a b",
+            "linux/arm46",
+        ] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
     }

@@ -12,7 +12,7 @@ use micrun_image_spec::firmware::Pedestal;
 use micrun_image_spec::units::Mib;
 use micrun_image_spec::{BOOT_IMAGE_PATH, CLIENT_CONF_PATH, FIRMWARE_PATH};
 
-use super::{Decisions, Metadata, Request, UserAnnotation, UserConf};
+use super::{Decisions, Metadata, Request, UserAnnotation, UserConf, UserKey};
 use crate::check::{Code, Place, Report};
 
 /// Puts client.conf and annotations together.
@@ -39,6 +39,13 @@ pub(super) fn assemble(
     writer.pedestal_conf(decisions);
     writer.check_whole(memory_need);
     Metadata { client_conf: writer.conf, annotations: writer.annotations }
+}
+
+/// The keys that a user can set.
+fn known_keys() -> String {
+    let names = Key::ALL.iter().map(|key| key.as_str());
+    let free = names.filter(|name| format!("{name}=").parse::<UserKey>().is_ok());
+    free.collect::<Vec<_>>().join(", ")
 }
 
 struct Writer<'a> {
@@ -246,7 +253,7 @@ impl Writer<'_> {
                 Code::UnknownClientConfKey,
                 Some(place),
                 format!("micad does not know the key {key}"),
-                "check the spelling; micad's manual lists the keys",
+                format!("check the spelling; the keys are {}", known_keys()),
             );
         }
         if let (Some(memory), Some(need)) = (self.conf.memory(), Mib::holding(memory_need))

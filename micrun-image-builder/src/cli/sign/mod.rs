@@ -35,6 +35,9 @@ pub(super) struct SignArgs {
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Print errors only
+    #[arg(short, long)]
+    quiet: bool,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -45,7 +48,7 @@ Examples:
   micrun-image-builder sign --key cosign.key docker://registry.example/demo/zephyr:1
   micrun-image-builder sign --key env://SIGNING_KEY zephyr.oci.tar
 
-What is signed is the digest that the name stands for now: of the index, if the image has several platforms.
+What is signed is the digest that the name stands for now: of the index, if the image has several platforms. \
 The signature goes into no transparency log.";
 
 #[derive(Args)]
@@ -59,6 +62,9 @@ pub(super) struct VerifyArgs {
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Print errors only
+    #[arg(short, long)]
+    quiet: bool,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -75,9 +81,10 @@ Exit status: 0 the key signed this image, 1 it did not or that cannot be found o
 pub(super) fn sign(args: &SignArgs) -> Result<ExitCode, CliError> {
     place::check_format(&args.image, args.legacy)?;
     let key = args.key.private()?;
-    let signed = place::sign(&Places::new(&args.registry, false), &args.image, &key, args.legacy)?;
+    let signed = place::sign(&Places::new(&args.registry, args.quiet), &args.image, &key, args.legacy)?;
     match args.format {
-        Format::Json => print_json(&SignSummary::of(&signed))?,
+        Format::Json => print_json(&SignSummary::of(&args.image, &signed))?,
+        Format::Text if args.quiet => {}
         Format::Text => writeln!(
             io::stdout(),
             "signed {}\n  digest     {}\n  signature  {}",
@@ -91,15 +98,15 @@ pub(super) fn sign(args: &SignArgs) -> Result<ExitCode, CliError> {
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<ExitCode, CliError> {
     let key = args.key.public()?;
-    let source = Places::new(&args.registry, false).source(&args.image)?;
+    let source = Places::new(&args.registry, args.quiet).source(&args.image)?;
     let result = verify_image(source.as_ref(), &key);
     if args.format == Format::Json
-        && let Some(summary) = VerifySummary::of(&result)
+        && let Some(summary) = VerifySummary::of(&args.image, &result)
     {
         print_json(&summary)?;
     }
     let verified = result?;
-    if args.format == Format::Text {
+    if args.format == Format::Text && !args.quiet {
         print_verified(&args.image, &verified)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -120,19 +127,21 @@ fn print_verified(image: &Location, verified: &Verified) -> io::Result<()> {
 /// The result of `sign`, for programs.
 #[derive(Serialize)]
 struct SignSummary {
+    source: String,
     digest: Sha256Digest,
     signature: String,
 }
 
 impl SignSummary {
-    fn of(signed: &Signed) -> Self {
-        SignSummary { digest: signed.image, signature: signed.place.to_string() }
+    fn of(image: &Location, signed: &Signed) -> Self {
+        SignSummary { source: image.to_string(), digest: signed.image, signature: signed.place.to_string() }
     }
 }
 
 /// The result of `verify`, for programs.
 #[derive(Serialize)]
 struct VerifySummary {
+    source: String,
     digest: Sha256Digest,
     verified: bool,
     signatures: Vec<SignatureSummary>,
@@ -142,15 +151,13 @@ struct VerifySummary {
 struct SignatureSummary {
     place: String,
     accepted: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     repository: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
 impl VerifySummary {
     /// None if nothing could be found out.
-    fn of(result: &Result<Verified, VerifyError>) -> Option<Self> {
+    fn of(source: &Location, result: &Result<Verified, VerifyError>) -> Option<Self> {
         let (digest, accepted, rejected): (_, &[sign::Accepted], &[Rejected]) = match result {
             Ok(verified) => (verified.image, &verified.accepted, &verified.rejected),
             Err(VerifyError::NoneCounts { image, rejected }) => (*image, &[], rejected),
@@ -170,6 +177,6 @@ impl VerifySummary {
             reason: Some(other.reason.to_string()),
         });
         let signatures = good.chain(others).collect();
-        Some(VerifySummary { digest, verified: !accepted.is_empty(), signatures })
+        Some(VerifySummary { source: source.to_string(), digest, verified: !accepted.is_empty(), signatures })
     }
 }

@@ -17,12 +17,57 @@
 //! | [`zephyr`] | reads a Zephyr build directory in place of an ELF file |
 //! | [`sbom`] | bills of materials, given or written |
 //! | [`source`] | bytes that can be read anywhere |
+//! | [`small_file`] | files that are read whole, up to a limit |
+//! | [`yaml`] | YAML from outside, within bounds |
 //! | [`containerd`] | puts images into a running containerd |
 //! | [`registry`] | a client of registries, resumable both ways |
 //! | [`strip`] | a firmware without its debug information |
 //! | [`store`] | the places where images live, behind one pair of traits |
 //! | [`sign`] | signs images with a key, and verifies that, as cosign does |
 //! | [`cli`] | the command line over all that |
+//!
+//! Check a firmware, pack it, write an archive, and copy that to a registry:
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use micrun_image_builder::check::Report;
+//! use micrun_image_builder::image::Epoch;
+//! use micrun_image_builder::pack::{Request, pack};
+//! use micrun_image_builder::registry::{Options, Registry, RegistryName};
+//! use micrun_image_builder::source::RegularFile;
+//! use micrun_image_builder::store::Source as _;
+//! use micrun_image_builder::store::archive::{ArchiveSink, ArchiveSource};
+//! use micrun_image_builder::store::copy::copy;
+//! use micrun_image_builder::store::layout::ImageName;
+//! use micrun_image_builder::store::progress::Silent;
+//! use micrun_image_spec::board::Boards;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let boards = Boards::load(&[])?;
+//! let firmware = RegularFile::open(Path::new("zephyr.elf"))?;
+//! let request = Request { file_stem: "zephyr", ..Request::new(&boards) };
+//!
+//! // Findings are no errors of this program: they are its result. `pack::check` makes them without an image.
+//! let mut report = Report::default();
+//! let packed = pack(&request, &firmware, &mut report)?;
+//! for finding in report.iter() {
+//!     eprintln!("{} {}: {}", finding.code, finding.severity, finding.message);
+//! }
+//! let Some(packed) = packed else { return Err("the firmware has errors".into()) };
+//!
+//! let reference = &packed.decisions.reference.value;
+//! let name = ImageName { full: Some(reference.to_string()), tag: Some(reference.tag().to_owned()) };
+//! let archive = Path::new("zephyr.oci.tar");
+//! packed.image.write(Box::new(ArchiveSink::create(archive, name, Epoch::default())?), &[])?;
+//!
+//! let source = ArchiveSource::open(archive, None)?;
+//! let registry = Registry::new(Options::default());
+//! let name: RegistryName = "registry.example/demo/zephyr:1".parse()?;
+//! copy(&source, Box::new(registry.sink(&name)), &source.resolve()?, true, &Silent)?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! Firmware people sit at Windows, macOS and Linux machines: nothing here needs one of them.
 

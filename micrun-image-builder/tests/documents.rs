@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use support::{builder, stdout};
 
-const PROGRAM: &str = "micrun-image-builder";
+const PROGRAM: &str = "micrun-image-builder ";
 
 /// Every document for people, in two languages.
 fn documents() -> Vec<PathBuf> {
@@ -44,7 +44,7 @@ fn command_lines(text: &str, commands: &BTreeMap<String, BTreeSet<String>>) -> V
                 let said = code.strip_prefix(PROGRAM).unwrap_or(code).trim();
                 let command = said.split_whitespace().next().unwrap_or_default();
                 let is_option = said.contains(" -") && commands.contains_key(command);
-                if is_option || (code.starts_with(PROGRAM) && !said.is_empty()) {
+                if is_option || code.starts_with(PROGRAM) {
                     found.push(said.to_owned());
                 }
             }

@@ -65,8 +65,7 @@ facts. Of a damaged image, what can be read is shown, and the exit status is 1."
 #[derive(Serialize)]
 struct Inspected<'a> {
     file: String,
-    /// Only of images.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// None of a firmware outside of any.
     image: Option<&'a ImageFacts>,
     /// None where the file cannot be read as firmware; the findings say why.
     firmware: Option<&'a Facts>,

@@ -57,6 +57,7 @@ pub(crate) fn report_problem(problem: &LayerProblem, part: &str, report: &mut Re
         Problem::Digest { .. } => (Code::BlobDamaged, AGAIN),
         Problem::DiffId { .. } => (Code::DiffIdMismatch, "make the image again: containerd refuses it"),
         Problem::MediaType(_) => (Code::UnknownMediaType, "make the image again with another compression"),
+        Problem::Spool { .. } => (Code::LayerUnreadable, "make room there, or set TMPDIR"),
         Problem::Unpack(_) | Problem::Vanished => (Code::LayerUnreadable, REMAKE),
         Problem::TooMuch(_) => (Code::LayerTooLarge, "leave out of the image what is no firmware"),
         Problem::Outside(_) => {

@@ -1,6 +1,6 @@
 //! One layer as a stream: unpacked, hashed on both sides, its entries collected.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write as _};
 
 use flate2::bufread::MultiGzDecoder;
 use micrun_image_spec::digest::{HashingReader, Sha256Digest};
@@ -177,8 +177,18 @@ impl From<TarError> for Problem {
 
 fn keep(contents: &mut dyn Read) -> Result<Spool, Problem> {
     let mut file = SpooledTempFile::new(IN_MEMORY);
-    let size = io::copy(contents, &mut file).map_err(|error| Problem::Unpack(error.to_string()))?;
-    Ok(Spool::new(file, size))
+    let (mut piece, mut size) = (vec![0; PIECE], 0);
+    loop {
+        let n = match contents.read(&mut piece) {
+            Ok(0) => return Ok(Spool::new(file, size)),
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Problem::Unpack(error.to_string())),
+        };
+        // The layer may be whole, and the disk full.
+        file.write_all(&piece[..n]).map_err(|source| Problem::Spool { dir: std::env::temp_dir(), source })?;
+        size += n as u64;
+    }
 }
 
 /// Engines go by the media type or by the first bytes; where the two differ, they come to different results.

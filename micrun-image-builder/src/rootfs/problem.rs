@@ -1,5 +1,8 @@
 //! What can be wrong with a layer.
 
+use std::io;
+use std::path::PathBuf;
+
 use micrun_image_spec::digest::Sha256Digest;
 
 use crate::store::StoreError;
@@ -44,6 +47,14 @@ pub enum Problem {
     /// It cannot be unpacked.
     #[error("it cannot be unpacked: {0}")]
     Unpack(String),
+    /// A file of it does not fit into its temporary file.
+    #[error("a file of it cannot be kept in {} (TMPDIR names another directory): {source}", dir.display())]
+    Spool {
+        /// Where temporary files are.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// It is larger than anything that is read here.
     #[error("it is larger than anything that is read here: {0}")]
     TooMuch(String),

@@ -7,6 +7,7 @@
 //! - [`load`]: images that the builder puts into containerd itself
 //! - [`pods`]: containers that share a shim
 //! - [`refusals`]: images that must not run, and what the user is told
+//! - [`room`]: full disks and read-only ones, under the builder
 //!
 //! `cargo xtask test e2e` builds what this needs and runs it as root; arguments are those of libtest.
 
@@ -16,6 +17,7 @@ mod load;
 mod node;
 mod pods;
 mod refusals;
+mod room;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -46,11 +48,14 @@ fn main() -> ExitCode {
 /// Every story on every containerd. Neighbours in the list run at the same time, so they use different containerds.
 fn trials() -> Result<Vec<Trial>> {
     let workspace = Workspace::find()?;
-    packages::ensure("the end-to-end tests", &[&packages::DEMO, &packages::GUESTS, &packages::IMAGES])?;
+    packages::ensure(
+        "the end-to-end tests",
+        &[&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::KEYS],
+    )?;
     let product = Product::find(&workspace, Profile::Release)?;
     let node = |release| Arc::new(Node::new(&product, release));
     let nodes: Vec<Arc<Node>> = Release::all(&workspace)?.into_iter().map(node).collect();
-    let mut trials = Vec::new();
+    let mut trials = room::trials(&product);
     for story in stories() {
         for node in &nodes {
             let (node, tell) = (node.clone(), story.tell.clone());

@@ -87,8 +87,8 @@ fn unit(workspace: &Workspace) -> Result<()> {
 }
 
 fn e2e(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
-    let needs: [&[packages::Need]; 4] =
-        [&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::RELEASES];
+    let needs: [&[packages::Need]; 5] =
+        [&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::KEYS, &packages::RELEASES];
     packages::ensure("the end-to-end tests", &needs)?;
     Product::build(workspace, Profile::Release, &[])?;
     let mut build = cargo(workspace);

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use micrun_image_spec::digest::Sha256Digest;
 use oci_spec::image::Descriptor;
 
 use super::copy::Incoming;
-use super::layout::{BLOBS, INDEX_FILE, ImageName, LayoutIndex, OCI_LAYOUT, OCI_LAYOUT_FILE};
+use super::layout::{
+    BLOBS, BySubject, INDEX_FILE, ImageName, LayoutIndex, OCI_LAYOUT, OCI_LAYOUT_FILE, referrers_of,
+};
 use super::place::NewFile;
-use super::{Data, MAX_DOCUMENT, Sink, Source, StoreError, digest_of, read_document};
+use super::{Data, MAX_DOCUMENT, Sink, Source, StoreError, digest_of};
 use crate::image::Epoch;
 use crate::source::{self, ReadAt, RegularFile};
 
@@ -25,6 +28,7 @@ pub struct ArchiveSource {
     /// Where the files lie: names and ranges.
     entries: BTreeMap<String, (u64, u64)>,
     tag: Option<String>,
+    referrers: OnceLock<BySubject>,
 }
 
 impl ArchiveSource {
@@ -50,7 +54,13 @@ impl ArchiveSource {
             }
         };
         if entries.contains_key(INDEX_FILE) {
-            return Ok(ArchiveSource { file, what: format!("the archive {name}"), entries, tag });
+            return Ok(ArchiveSource {
+                file,
+                what: format!("the archive {name}"),
+                entries,
+                tag,
+                referrers: OnceLock::new(),
+            });
         }
         let problem = if entries.contains_key("manifest.json") {
             "it is a docker-archive; convert it with: skopeo copy docker-archive:FILE oci-archive:NEW"
@@ -117,7 +127,8 @@ impl Source for ArchiveSource {
     }
 
     fn referrers(&self, subject: Sha256Digest) -> Result<Vec<Descriptor>, StoreError> {
-        self.index()?.referrers(subject, |entry| read_document(self, entry))
+        let is_there = |digest: Sha256Digest| self.entries.contains_key(&format!("{BLOBS}/{}", digest.hex()));
+        referrers_of(self, subject, &self.referrers, || self.index(), is_there)
     }
 }
 
@@ -225,7 +236,7 @@ impl Sink for ArchiveSink {
         let failed = StoreError::write(self.what.clone());
         self.put_document(root, document)?;
         let mut index = LayoutIndex::new();
-        index.put(root, &self.name)?;
+        index.put(root, &self.name, &self.what)?;
         for referrer in &self.referrers {
             index.put_referrer(referrer)?;
         }

@@ -1,18 +1,18 @@
 //! An OCI layout as a directory: what skopeo and umoci call `oci:`.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use micrun_image_spec::digest::{HashingReader, Sha256Digest};
 use oci_spec::image::Descriptor;
 use tempfile::TempDir;
 
-use super::layout::{BLOBS, INDEX_FILE, ImageName, LayoutIndex, OCI_LAYOUT, OCI_LAYOUT_FILE, subject_of};
-use super::{
-    Data, MAX_DOCUMENT, Sink, Source, StoreError, copy_verified, digest_of, graph, place, read_document,
+use super::layout::{
+    BLOBS, BySubject, INDEX_FILE, ImageName, LayoutIndex, OCI_LAYOUT, OCI_LAYOUT_FILE, referrers_of,
 };
+use super::{Data, MAX_DOCUMENT, Sink, Source, StoreError, copy_verified, digest_of, garbage, place};
 
 /// Our temporary directories; one that is left over from a killed process does no harm.
 const TEMPORARY: &str = ".micrun-image-";
@@ -22,6 +22,7 @@ const TEMPORARY: &str = ".micrun-image-";
 pub struct DirectorySource {
     dir: PathBuf,
     tag: Option<String>,
+    referrers: OnceLock<BySubject>,
 }
 
 impl DirectorySource {
@@ -30,13 +31,17 @@ impl DirectorySource {
     /// # Errors
     /// If there is none.
     pub fn open(dir: &Path, tag: Option<String>) -> Result<Self, StoreError> {
-        let source = DirectorySource { dir: dir.to_owned(), tag };
+        let source = DirectorySource { dir: dir.to_owned(), tag, referrers: OnceLock::new() };
         source.index()?;
         Ok(source)
     }
 
     fn what(&self) -> String {
         format!("the OCI layout {}", self.dir.display())
+    }
+
+    fn blob(&self, digest: Sha256Digest) -> PathBuf {
+        self.dir.join(BLOBS).join(digest.hex())
     }
 
     fn index(&self) -> Result<LayoutIndex, StoreError> {
@@ -61,7 +66,7 @@ impl Source for DirectorySource {
 
     fn open(&self, descriptor: &Descriptor, offset: u64) -> Result<Box<dyn Read + Send + '_>, StoreError> {
         let digest = digest_of(descriptor)?;
-        let path = self.dir.join(BLOBS).join(digest.hex());
+        let path = self.blob(digest);
         let mut file = File::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 StoreError::Malformed { what: self.what(), problem: format!("it lacks the blob {digest}") }
@@ -73,14 +78,15 @@ impl Source for DirectorySource {
     }
 
     fn referrers(&self, subject: Sha256Digest) -> Result<Vec<Descriptor>, StoreError> {
-        self.index()?.referrers(subject, |entry| read_document(self, entry))
+        referrers_of(self, subject, &self.referrers, || self.index(), |digest| self.blob(digest).exists())
     }
 }
 
 /// Puts an image into an OCI layout, beside those that are there. One of the same tag is replaced.
 ///
-/// Everything is written into a temporary directory first. Blobs have the names of their contents, so that the old image
-/// stays whole until the new index takes the place of the old one.
+/// Everything is written into a temporary directory first, and blobs that are there already get a second name in it:
+/// whoever else writes to the layout may find that nobody needs them. Blobs have the names of their contents, so that the
+/// old image stays whole until the new index takes the place of the old one. Only then writers wait for each other.
 pub struct DirectorySink {
     dir: PathBuf,
     name: ImageName,
@@ -114,7 +120,7 @@ impl DirectorySink {
     }
 
     fn failed(&self) -> impl FnOnce(io::Error) -> StoreError + use<> {
-        StoreError::write(format!("the OCI layout {}", self.dir.display()))
+        StoreError::write(self.what())
     }
 }
 
@@ -138,20 +144,32 @@ fn check_layout(dir: &Path) -> Result<(), StoreError> {
 impl Sink for DirectorySink {
     fn has_blob(&mut self, blob: &Descriptor) -> Result<bool, StoreError> {
         let digest = digest_of(blob)?;
-        let Ok(mut file) = File::open(self.dir.join(BLOBS).join(digest.hex())) else { return Ok(false) };
+        let (there, here) = (self.dir.join(BLOBS).join(digest.hex()), self.new_blob(digest));
+        if here.exists() {
+            return Ok(true);
+        }
+        let Ok(mut file) = File::open(&there) else { return Ok(false) };
         let mut hasher = HashingReader::new(&mut file);
-        // A blob that cannot be read is as good as none.
+        // A blob that cannot be read is as good as none, and one that cannot be kept may be gone in a moment.
         let whole = io::copy(&mut hasher, &mut io::sink()).is_ok();
-        Ok(whole && hasher.finish().1 == digest)
+        Ok(whole && hasher.finish().1 == digest && fs::hard_link(&there, &here).is_ok())
     }
 
     fn put_blob(&mut self, blob: &Descriptor, data: &dyn Data) -> Result<(), StoreError> {
-        let mut file = File::create(self.new_blob(digest_of(blob)?)).map_err(self.failed())?;
-        copy_verified(blob, data, &mut file, &format!("the OCI layout {}", self.dir.display()))
+        let path = self.new_blob(digest_of(blob)?);
+        let copied = create(&path)
+            .map_err(self.failed())
+            .and_then(|mut file| copy_verified(blob, data, &mut file, &self.what()));
+        if copied.is_err() {
+            // What is half there must not be taken for whole; if it stays, the sink is of no use anyway.
+            let _ = fs::remove_file(path);
+        }
+        copied
     }
 
     fn put_document(&mut self, descriptor: &Descriptor, document: &[u8]) -> Result<(), StoreError> {
-        fs::write(self.new_blob(digest_of(descriptor)?), document).map_err(self.failed())
+        let file = create(&self.new_blob(digest_of(descriptor)?));
+        file.and_then(|mut file| file.write_all(document)).map_err(self.failed())
     }
 
     fn put_referrer(
@@ -167,71 +185,86 @@ impl Sink for DirectorySink {
 
     fn finish(mut self: Box<Self>, root: &Descriptor, document: &[u8]) -> Result<(), StoreError> {
         self.put_document(root, document)?;
+        if fs::exists(&self.dir).map_err(self.failed())? { self.add(root) } else { self.appear(root) }
+    }
+}
+
+impl DirectorySink {
+    /// Makes a new layout, all at once.
+    fn appear(&self, root: &Descriptor) -> Result<(), StoreError> {
         let new = self.work.path().join("new");
-        let old = match DirectorySource::open(&self.dir, None) {
-            Ok(source) => Some(source),
-            Err(_) if !self.dir.join(INDEX_FILE).exists() => None,
-            Err(error) => return Err(error),
-        };
-        let mut index = old.as_ref().map_or(Ok(LayoutIndex::new()), DirectorySource::index)?;
-        let mut replaced = index.put(root, &self.name)?;
-        replaced.retain(|old| old.digest() != root.digest());
-        if let Some(old) = &old {
-            drop_orphans(&mut index, &mut replaced, old);
-        }
-        for referrer in &self.referrers {
-            index.put_referrer(referrer)?;
-        }
-        fs::write(new.join(INDEX_FILE), index.to_bytes()).map_err(self.failed())?;
+        let mut index = LayoutIndex::new();
+        index.put(root, &self.name, &self.what())?;
+        self.write_index(&mut index)?;
         fs::write(new.join(OCI_LAYOUT_FILE), OCI_LAYOUT).map_err(self.failed())?;
-        if !fs::exists(&self.dir).map_err(self.failed())? {
-            return fs::rename(&new, &self.dir).map_err(self.failed());
+        match fs::rename(new, &self.dir) {
+            // Somebody was faster.
+            Err(_) if self.dir.is_dir() => self.add(root),
+            result => result.map_err(self.failed()),
         }
-        merge(&self.dir, &new).map_err(self.failed())?;
-        if let Some(source) = old {
-            remove_unused(&source, &index, &replaced);
+    }
+
+    /// Adds to a layout: first the blobs, then the index, and then what is not needed any more goes.
+    fn add(&self, root: &Descriptor) -> Result<(), StoreError> {
+        let _alone = lock(&self.dir).map_err(self.failed())?;
+        let source = DirectorySource { dir: self.dir.clone(), tag: None, referrers: OnceLock::new() };
+        let is_new = !fs::exists(self.dir.join(INDEX_FILE)).map_err(self.failed())?;
+        let mut index = if is_new { LayoutIndex::new() } else { source.index()? };
+        let mut replaced = index.put(root, &self.name, &self.what())?;
+        replaced.retain(|old| old.digest() != root.digest());
+        self.move_blobs().map_err(self.failed())?;
+        garbage::drop_orphans(&mut index, &mut replaced, &source);
+        index.forget_missing(|digest| source.blob(digest).exists());
+        self.write_index(&mut index)?;
+        let new = self.work.path().join("new").join(INDEX_FILE);
+        fs::rename(new, self.dir.join(INDEX_FILE)).map_err(self.failed())?;
+        garbage::remove_unused(&self.dir, &source, &index, &replaced);
+        Ok(())
+    }
+
+    fn move_blobs(&self) -> io::Result<()> {
+        let (new, blobs) = (self.work.path().join("new").join(BLOBS), self.dir.join(BLOBS));
+        fs::create_dir_all(&blobs)?;
+        for entry in fs::read_dir(&new)? {
+            let name = entry?.file_name();
+            fs::rename(new.join(&name), blobs.join(&name))?;
         }
         Ok(())
     }
-}
 
-/// What referred to an image that is replaced has nothing to refer to any more.
-fn drop_orphans(index: &mut LayoutIndex, replaced: &mut Vec<Descriptor>, source: &DirectorySource) {
-    let gone: BTreeSet<Sha256Digest> = replaced.iter().filter_map(|old| digest_of(old).ok()).collect();
-    let refers = |entry: &Descriptor| {
-        let document = read_document(source, entry).ok();
-        document.and_then(|document| subject_of(&document)).is_some_and(|subject| gone.contains(&subject))
-    };
-    let orphans: Vec<Descriptor> = index.entries().into_iter().filter(|entry| refers(entry)).collect();
-    index.remove(|entry| orphans.iter().any(|orphan| orphan.digest() == entry.digest()));
-    replaced.extend(orphans);
-}
-
-/// Moves a new layout's files into a directory, the index last.
-fn merge(dir: &Path, new: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir.join(BLOBS))?;
-    for entry in fs::read_dir(new.join(BLOBS))? {
-        let name = entry?.file_name();
-        fs::rename(new.join(BLOBS).join(&name), dir.join(BLOBS).join(&name))?;
-    }
-    fs::rename(new.join(OCI_LAYOUT_FILE), dir.join(OCI_LAYOUT_FILE))?;
-    fs::rename(new.join(INDEX_FILE), dir.join(INDEX_FILE))
-}
-
-/// Removes the blobs that only the replaced images had. Where another image cannot be followed, nothing is removed: it
-/// may need anything.
-fn remove_unused(source: &DirectorySource, index: &LayoutIndex, replaced: &[Descriptor]) {
-    let blobs_of = |roots: &[Descriptor]| -> Result<BTreeSet<Sha256Digest>, StoreError> {
-        roots
-            .iter()
-            .map(|root| graph::digests(source, root))
-            .collect::<Result<Vec<_>, _>>()
-            .map(|sets| sets.into_iter().flatten().collect())
-    };
-    if let (Ok(old), Ok(used)) = (blobs_of(replaced), blobs_of(&index.entries())) {
-        for digest in old.difference(&used) {
-            // It does no harm if it stays.
-            let _ = fs::remove_file(source.dir.join(BLOBS).join(digest.hex()));
+    fn write_index(&self, index: &mut LayoutIndex) -> Result<(), StoreError> {
+        for referrer in &self.referrers {
+            index.put_referrer(referrer)?;
         }
+        let path = self.work.path().join("new").join(INDEX_FILE);
+        fs::write(path, index.to_bytes()).map_err(self.failed())
     }
+
+    fn what(&self) -> String {
+        format!("the OCI layout {}", self.dir.display())
+    }
+}
+
+/// A new file in the place of whatever is there: that may be another name of a blob.
+fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::create_new(path),
+    }
+}
+
+/// Waits until no other writer changes the layout, and keeps them waiting until the file is closed. Where there are no
+/// locks, as in some network file systems, two at the same moment may lose one of their images.
+fn lock(dir: &Path) -> io::Result<File> {
+    let path = dir.join(OCI_LAYOUT_FILE);
+    let file = File::options().append(true).create(true).open(&path);
+    let mut file = match file {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(&path)?,
+        file => file?,
+    };
+    let _ = file.lock();
+    if file.metadata()?.len() == 0 {
+        file.write_all(OCI_LAYOUT)?;
+    }
+    Ok(file)
 }

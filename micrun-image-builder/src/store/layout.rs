@@ -1,12 +1,13 @@
 //! What an OCI layout and an OCI archive have in common: `index.json`, and the names in it (image-spec, "Image Layout").
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 use micrun_image_spec::digest::Sha256Digest;
 use oci_spec::image::Descriptor;
 use serde_json::{Value, json};
 
-use super::{StoreError, digest_of, is_document, is_index};
+use super::{Source, StoreError, digest_of, is_document, is_index, read_document};
 
 /// The content of `oci-layout`.
 pub(super) const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -44,6 +45,9 @@ fn annotation(descriptor: &Descriptor, key: &str) -> Option<String> {
     descriptor.annotations().as_ref()?.get(key).cloned()
 }
 
+/// What refers to what.
+pub(super) type BySubject = BTreeMap<Sha256Digest, Vec<Descriptor>>;
+
 /// `index.json`. Kept as it was read, since others may have put there what is not known here.
 pub(super) struct LayoutIndex {
     document: Value,
@@ -75,6 +79,12 @@ impl LayoutIndex {
         entries.filter_map(|entry| serde_json::from_value(entry.clone()).ok()).collect()
     }
 
+    /// True if there is no entry but descriptors.
+    pub(super) fn is_understood(&self) -> bool {
+        let listed = self.document["manifests"].as_array().map_or(0, Vec::len) + self.referrers.len();
+        listed == self.entries().len()
+    }
+
     /// The image of a tag or full name, or the only image.
     pub(super) fn choose(&self, name: Option<&str>, what: &str) -> Result<Descriptor, StoreError> {
         let entries = self.entries();
@@ -99,7 +109,15 @@ impl LayoutIndex {
 
     /// Adds an image under its name, in the place of the one that had the name; gives that one back. Without a name it
     /// takes the place of the only image that has none.
-    pub(super) fn put(&mut self, root: &Descriptor, name: &ImageName) -> Result<Vec<Descriptor>, StoreError> {
+    ///
+    /// # Errors
+    /// If several have none: only one of them could be meant.
+    pub(super) fn put(
+        &mut self,
+        root: &Descriptor,
+        name: &ImageName,
+        what: &str,
+    ) -> Result<Vec<Descriptor>, StoreError> {
         let mut root = root.clone();
         let names = [(CONTAINERD_NAME, &name.full), (REF_NAME, &name.tag)];
         let named = names.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
@@ -107,11 +125,19 @@ impl LayoutIndex {
         annotations.retain(|key, _| key != CONTAINERD_NAME && key != REF_NAME);
         annotations.extend(named);
         root.set_annotations(Some(annotations).filter(|annotations| !annotations.is_empty()));
-        let replaced = |entry: &Descriptor| {
-            is_image(entry)
-                && (ImageName::of(entry).tag == name.tag || entry.digest() == root.digest() && unnamed(entry))
+        let is_same = |entry: &Descriptor| unnamed(entry) && entry.digest() == root.digest();
+        let nameless = self.entries().iter().filter(|entry| is_image(entry) && unnamed(entry)).count();
+        let is_there = self.entries().iter().any(|entry| is_image(entry) && is_same(entry));
+        if *name == ImageName::default() && nameless > 1 && !is_there {
+            return Err(StoreError::InTheWay(format!(
+                "{what} holds {nameless} images without a tag: give this one a tag, as in oci:DIR:TAG"
+            )));
+        }
+        let had_the_name = |entry: &Descriptor| match (name, ImageName::of(entry)) {
+            (ImageName { tag: Some(tag), .. }, other) => other.tag.as_ref() == Some(tag),
+            (_, other) => other == *name && (name.full.is_some() || !is_there),
         };
-        self.replace(replaced, &root)
+        self.replace(|entry| is_image(entry) && (had_the_name(entry) || is_same(entry)), &root)
     }
 
     /// Adds a manifest that refers to an image.
@@ -119,6 +145,12 @@ impl LayoutIndex {
         self.remove(|entry| entry.digest() == referrer.digest() && unnamed(entry));
         self.referrers.push(to_json(referrer)?);
         Ok(())
+    }
+
+    /// Takes out what is listed as referring to an image, and is not there: other tools collect what they do not know.
+    pub(super) fn forget_missing(&mut self, is_there: impl Fn(Sha256Digest) -> bool) {
+        let digest = |entry: &Value| entry["digest"].as_str().and_then(|digest| digest.parse().ok());
+        self.referrers.retain(|entry| digest(entry).is_none_or(&is_there));
     }
 
     /// Takes out the entries that `gone` names.
@@ -162,26 +194,65 @@ impl LayoutIndex {
         document.to_string().into_bytes()
     }
 
-    /// The entries that refer to an image by their subject, and those of the index that stands in for a registry's list
-    /// (distribution-spec, "Referrers Tag Schema"). `read` gives a document.
-    pub(super) fn referrers(
+    /// The entries by what they refer to: by their subject, or because they stand in an index that stands in for a
+    /// registry's list (distribution-spec, "Referrers Tag Schema"). `read` gives a document, None for one that is not
+    /// there: another tool may have collected it. What is wrong with images is for those to find out who want them.
+    pub(super) fn by_subject(
         &self,
-        subject: Sha256Digest,
-        read: impl Fn(&Descriptor) -> Result<Vec<u8>, StoreError>,
-    ) -> Result<Vec<Descriptor>, StoreError> {
-        let list_name = format!("sha256-{}", subject.hex());
-        let mut found: Vec<Descriptor> = Vec::new();
-        for entry in self.entries().into_iter().filter(|entry| is_document(entry.media_type())) {
-            if is_index(entry.media_type()) && ImageName::of(&entry).tag.as_deref() == Some(&list_name) {
-                found.extend(LayoutIndex::parse(&read(&entry)?, &list_name)?.entries());
-            } else if subject_of(&read(&entry)?) == Some(subject) {
-                found.push(with_type(entry, &read)?);
+        read: impl Fn(&Descriptor) -> Result<Option<Vec<u8>>, StoreError>,
+    ) -> Result<BySubject, StoreError> {
+        let mut found = BySubject::new();
+        let mut seen = BTreeSet::new();
+        let mut entries = self.entries();
+        entries.retain(|entry| is_document(entry.media_type()) && seen.insert(entry.digest().to_string()));
+        for entry in entries {
+            let document = match read(&entry) {
+                Ok(Some(document)) => document,
+                Ok(None) => continue,
+                Err(_) if is_image(&entry) => continue,
+                Err(error) => return Err(error),
+            };
+            if let Some((subject, name)) = listed_for(&entry) {
+                found.entry(subject).or_default().extend(LayoutIndex::parse(&document, &name)?.entries());
+            } else if let Some(subject) = subject_of(&document) {
+                found.entry(subject).or_default().push(with_type(entry, &document));
             }
         }
-        found.sort_by_key(|descriptor| descriptor.digest().to_string());
-        found.dedup_by_key(|descriptor| descriptor.digest().to_string());
+        for referrers in found.values_mut() {
+            referrers.sort_by_key(|descriptor| descriptor.digest().to_string());
+            referrers.dedup_by_key(|descriptor| descriptor.digest().to_string());
+        }
         Ok(found)
     }
+}
+
+/// The image whose referrers an index lists, and the index's name.
+fn listed_for(entry: &Descriptor) -> Option<(Sha256Digest, String)> {
+    let name = ImageName::of(entry).tag.filter(|_| is_index(entry.media_type()))?;
+    let subject = format!("sha256:{}", name.strip_prefix("sha256-")?).parse().ok()?;
+    Some((subject, name))
+}
+
+/// What refers to a subject in a place that has an `index.json`. The index and what it lists are read once.
+pub(super) fn referrers_of(
+    source: &dyn Source,
+    subject: Sha256Digest,
+    known: &OnceLock<BySubject>,
+    index: impl Fn() -> Result<LayoutIndex, StoreError>,
+    is_there: impl Fn(Sha256Digest) -> bool,
+) -> Result<Vec<Descriptor>, StoreError> {
+    let by_subject = match known.get() {
+        Some(by_subject) => by_subject,
+        None => {
+            let read = |entry: &Descriptor| match digest_of(entry)? {
+                digest if is_there(digest) => read_document(source, entry).map(Some),
+                _ => Ok(None),
+            };
+            let found = index()?.by_subject(read)?;
+            known.get_or_init(|| found)
+        }
+    };
+    Ok(by_subject.get(&subject).cloned().unwrap_or_default())
 }
 
 fn to_json(descriptor: &Descriptor) -> Result<Value, StoreError> {
@@ -195,19 +266,16 @@ pub(super) fn subject_of(document: &[u8]) -> Option<Sha256Digest> {
 }
 
 /// Lists of referrers say of which type each is; entries that other tools wrote may not.
-fn with_type(
-    mut entry: Descriptor,
-    read: &impl Fn(&Descriptor) -> Result<Vec<u8>, StoreError>,
-) -> Result<Descriptor, StoreError> {
+fn with_type(mut entry: Descriptor, document: &[u8]) -> Descriptor {
     if entry.artifact_type().is_none() {
-        let document: Value = serde_json::from_slice(&read(&entry)?).unwrap_or_default();
+        let document: Value = serde_json::from_slice(document).unwrap_or_default();
         let named = document["artifactType"].as_str().or(document["config"]["mediaType"].as_str());
         entry.set_artifact_type(named.map(Into::into));
     }
-    Ok(entry)
+    entry
 }
 
-fn unnamed(entry: &Descriptor) -> bool {
+pub(super) fn unnamed(entry: &Descriptor) -> bool {
     ImageName::of(entry) == ImageName::default()
 }
 
@@ -250,7 +318,7 @@ mod tests {
             let mut index = LayoutIndex::parse(document.as_bytes(), "a test").unwrap();
             let mut referrer = descriptor(b"referrer");
             referrer.set_artifact_type(Some("a/b".into()));
-            index.put(&descriptor(b"image"), &ImageName::default()).unwrap();
+            index.put(&descriptor(b"image"), &ImageName::default(), "a test").unwrap();
             index.put_referrer(&referrer).unwrap();
             index.put_referrer(&referrer).unwrap();
 

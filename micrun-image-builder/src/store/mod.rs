@@ -6,6 +6,7 @@
 //! | [`archive`] | an OCI archive, one tar file |
 //! | [`directory`] | an OCI layout, a directory |
 //! | [`layout`] | `index.json`, which both have |
+//! | [`garbage`] | what a layout needs no more |
 //! | [`graph`] | an image as a whole |
 //! | [`mod@copy`] | from one place to another |
 //! | [`memory`] | images in memory |
@@ -24,6 +25,7 @@ pub mod archive;
 pub mod copy;
 pub mod directory;
 mod error;
+mod garbage;
 pub mod graph;
 pub mod join;
 pub mod layout;

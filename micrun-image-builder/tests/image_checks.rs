@@ -291,6 +291,21 @@ fn an_index_is_checked_for_every_platform() {
 }
 
 #[test]
+fn indexes_that_name_one_another_over_and_over_are_read_once() {
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    let dir = tempfile::tempdir().unwrap();
+    let layout = packed(dir.path());
+    let mut child = layout.index()["manifests"][0].clone();
+    for _ in 0..4 {
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": vec![child; 500] });
+        child = layout.put(index.to_string().as_bytes());
+        child["mediaType"] = INDEX.into();
+    }
+    layout.edit_index(|index| index["manifests"] = json!([child]));
+    assert_codes(&layout.dir, &["MIC811"]);
+}
+
+#[test]
 fn a_layer_that_unpacks_to_nothing_real_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let layout = packed(dir.path());

@@ -151,6 +151,42 @@ fn links_that_lead_to_each_other_end() {
     assert_eq!((files.len(), problems), (4000, 0));
 }
 
+#[test]
+fn a_link_or_directory_with_contents_is_refused() {
+    // What follows it would be another file for containerd than for us.
+    for kind in [Link, Symlink, Directory, EntryType::Fifo] {
+        let hidden = tar(&[TarFile::new("hidden", b"data")]);
+        let entry = TarFile { path: "a", kind, link: "b", data: &hidden };
+        let refused: Result<(), Refusal> = walk_tar(&tar(&[entry])[..], |_, _| Ok(()));
+        assert!(refused.unwrap_err().0.contains("no two tools"), "{kind:?}");
+    }
+}
+
+#[test]
+fn of_very_many_problems_the_first_are_told() {
+    let outside: Vec<String> = (0..5000).map(|number| format!("../{number}")).collect();
+    let lines: Vec<&str> = outside.iter().map(String::as_str).collect();
+    assert_eq!(layers(&[&lines, &["a"]]), (vec!["/a".to_owned()], 101));
+}
+
+#[test]
+fn the_last_of_many_contents_of_one_path_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::packed(dir.path(), &TestElf::new(), &[]);
+    let tars: Vec<Vec<u8>> = (0..3u8)
+        .map(|layer| {
+            let contents: Vec<[u8; 2]> = (0..9).map(|number| [layer, number]).collect();
+            tar(&contents.iter().map(|data| TarFile::new("./a", data)).collect::<Vec<_>>())
+        })
+        .collect();
+    layout.set_layers(&tars);
+    let source = DirectorySource::open(&layout.dir, None).unwrap();
+    let descriptors: Vec<Descriptor> = serde_json::from_value(layout.manifest()["layers"].clone()).unwrap();
+    let root = RootFs::read(&source, &descriptors, &[], &["/a".parse().unwrap()]);
+    let data = root.open(root.find(&"/a".parse().unwrap()).unwrap()).unwrap();
+    assert_eq!(micrun_image_builder::source::bytes(data.as_ref(), 0, 9).unwrap(), [2, 8]);
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_walked_to_an_end(

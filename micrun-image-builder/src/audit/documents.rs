@@ -1,5 +1,7 @@
 //! Index, manifests and configurations.
 
+use std::collections::BTreeSet;
+
 use micrun_image_spec::digest::Sha256Digest;
 use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType, Os};
 
@@ -11,7 +13,7 @@ use crate::store::{Source, is_index, is_manifest, read_document};
 
 /// Indexes within indexes.
 const MAX_DEPTH: usize = 4;
-/// Manifests that are looked at.
+/// Manifests that are looked at, and indexes.
 const MAX_IMAGES: usize = 64;
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
@@ -40,7 +42,7 @@ pub(crate) fn images(
     report: &mut Report,
 ) -> Vec<Image> {
     let mut found = Vec::new();
-    collect(source, root, 0, &mut found, report);
+    collect(source, root, 0, &mut found, &mut BTreeSet::new(), report);
     if let Some(wanted) = wanted {
         let had_any = !found.is_empty();
         found.retain(|image| platform(&image.descriptor).is_none_or(|has| has == wanted.to_string()));
@@ -57,6 +59,7 @@ fn collect(
     descriptor: &Descriptor,
     depth: usize,
     found: &mut Vec<Image>,
+    seen: &mut BTreeSet<String>,
     report: &mut Report,
 ) {
     if is_manifest(descriptor.media_type()) {
@@ -77,6 +80,10 @@ fn collect(
             "give an image, not one of its parts",
         );
     }
+    // Indexes that name each other several times would be read more often than anybody can wait for.
+    if !seen.insert(descriptor.digest().to_string()) || seen.len() > MAX_IMAGES {
+        return;
+    }
     let document = match read_document(source, descriptor) {
         Ok(document) => document,
         Err(error) => return report_store_error("index", &error, report),
@@ -85,7 +92,7 @@ fn collect(
         Ok(index) => {
             check_platforms(index.manifests(), report);
             let images = index.manifests().iter().filter(|entry| !is_attestation(entry));
-            images.for_each(|entry| collect(source, entry, depth + 1, found, report));
+            images.for_each(|entry| collect(source, entry, depth + 1, found, seen, report));
         }
         Err(error) => {
             let message = format!("the index cannot be read: {error}");

@@ -1,5 +1,6 @@
 //! One layer as a stream: unpacked, hashed on both sides, its entries collected.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write as _};
 
 use flate2::bufread::MultiGzDecoder;
@@ -7,9 +8,9 @@ use micrun_image_spec::digest::{HashingReader, Sha256Digest};
 use oci_spec::image::Descriptor;
 use tempfile::SpooledTempFile;
 
-use super::Problem;
 use super::limits::{Budget, MAX_FILE, MAX_UNPACKED};
 use super::tar_walk::{self, Item, ItemKind, TarError};
+use super::{Problem, tree};
 use crate::image::{Compression, Spool};
 use crate::store::{Source, StoreError, digest_of};
 
@@ -21,8 +22,8 @@ const PIECE: usize = 64 << 10;
 #[derive(Default)]
 pub(super) struct Layer {
     pub(super) items: Vec<Item>,
-    /// Contents that were wanted, by the number of the entry.
-    pub(super) kept: Vec<(u64, Spool)>,
+    /// Contents that were wanted, with the number of the entry; of several entries at one path the last.
+    pub(super) kept: BTreeMap<String, (u64, Spool)>,
     /// The tar, if it was read to its end.
     pub(super) tar: Option<LayerTar>,
     pub(super) problems: Vec<Problem>,
@@ -158,7 +159,10 @@ impl Layer {
                 return Err(Problem::TooMuch(message));
             }
             if wanted(&item) {
-                self.kept.push((item.number, keep(contents)?));
+                // Those before it are not held any longer, however many there are.
+                let path = tree::normal(&item.path).unwrap_or_default();
+                self.kept.remove(&path);
+                self.kept.insert(path, (item.number, keep(contents)?));
             }
         }
         self.items.push(item);

@@ -67,12 +67,12 @@ impl<'a> RootFs<'a> {
             let diff_id = diff_ids.get(index).copied().flatten();
             let mut read = layer::read(source, descriptor, diff_id, &mut budget, wanted);
             root.tars.push(read.tar);
-            root.kept.extend(
-                read.kept
-                    .into_iter()
-                    .map(|(number, data)| (FileRef { layer: index, number }, Arc::new(data))),
-            );
+            let kept = read.kept.into_values();
+            root.kept.extend(kept.map(|(number, data)| (FileRef { layer: index, number }, Arc::new(data))));
             read.problems.extend(root.tree.add_layer(index, read.items));
+            // What this layer has replaced is not held any longer.
+            let current: Vec<FileRef> = keep.iter().filter_map(|path| root.find(path).ok()).collect();
+            root.kept.retain(|file, _| current.contains(file));
             root.problems.extend(read.problems.into_iter().map(|problem| LayerProblem {
                 layer: index,
                 digest: descriptor.digest().to_string(),
@@ -129,9 +129,9 @@ impl<'a> RootFs<'a> {
         let mut budget = limits::Budget::default();
         let wanted = |item: &Item| item.number == file.number;
         let mut read = layer::read(self.source, descriptor, diff_id, &mut budget, wanted);
-        match (read.problems.pop(), read.kept.pop()) {
+        match (read.problems.pop(), read.kept.pop_first()) {
             (Some(problem), _) => Err(failed(problem)),
-            (None, Some((_, data))) => Ok(Arc::new(data)),
+            (None, Some((_, (_, data)))) => Ok(Arc::new(data)),
             (None, None) => Err(failed(Problem::Vanished)),
         }
     }

@@ -121,6 +121,12 @@ impl Extended {
         if self.size.is_some_and(|stated| stated != size) {
             return Err(TarError::Refused("a file has two sizes".to_owned()));
         }
+        // GNU's tar looks for the next entry behind that many bytes, Go's, which is containerd's, right behind the header.
+        if size > 0 && has_no_contents(header.entry_type()) {
+            return Err(TarError::Refused(
+                "a directory or link has contents, which no two tools read alike".to_owned(),
+            ));
+        }
         let path = text(self.path.unwrap_or_else(|| header.path_bytes().into_owned()))?;
         let link = || {
             let own = || header.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default();
@@ -136,6 +142,18 @@ impl Extended {
         };
         Ok(Item { number, path, kind, mode: header.mode().unwrap_or_default() })
     }
+}
+
+fn has_no_contents(kind: EntryType) -> bool {
+    matches!(
+        kind,
+        EntryType::Link
+            | EntryType::Symlink
+            | EntryType::Char
+            | EntryType::Block
+            | EntryType::Directory
+            | EntryType::Fifo
+    )
 }
 
 /// The contents of an extended header.

@@ -12,6 +12,8 @@ const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 /// Links that are followed before a path is taken for a circle, as in Linux (MAXSYMLINKS).
 const MAX_LINKS: usize = 40;
+/// What is wrong with one layer that is told one by one.
+const MAX_PROBLEMS: usize = 100;
 /// Components that are looked at to follow links: for all entries together, and to find one file.
 const MAX_STEPS: usize = 5_000_000;
 const MAX_STEPS_TO_FIND: usize = 4096;
@@ -81,7 +83,7 @@ impl Tree {
 
     /// Lays a layer over what is there. What it takes away is taken away first: whiteouts concern only the layers below.
     pub(super) fn add_layer(&mut self, layer: usize, items: Vec<Item>) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let mut whiteouts = BTreeSet::new();
         let mut rest = Vec::new();
         for item in items {
@@ -105,7 +107,7 @@ impl Tree {
                 problems.push(problem);
             }
         }
-        problems
+        problems.list
     }
 
     fn take_away(&mut self, gone: &Gone) {
@@ -214,6 +216,25 @@ impl Tree {
     }
 }
 
+/// The first ones: a layer has room for very many.
+#[derive(Default)]
+struct Problems {
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    fn push(&mut self, problem: Problem) {
+        match self.list.len() {
+            ..MAX_PROBLEMS => self.list.push(problem),
+            MAX_PROBLEMS => {
+                self.list
+                    .push(Problem::TooMuch(format!("more than {MAX_PROBLEMS} of its entries are wrong")));
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What a whiteout takes away.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Gone {
@@ -230,7 +251,7 @@ fn whiteout(path: &str) -> Option<Gone> {
 }
 
 /// `./etc//motd` as `/etc/motd`; nothing for the root; None for what leads upwards.
-fn normal(path: &str) -> Option<String> {
+pub(super) fn normal(path: &str) -> Option<String> {
     let mut normal = String::with_capacity(path.len() + 1);
     for name in path.split('/') {
         match name {

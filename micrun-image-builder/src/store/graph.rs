@@ -1,6 +1,6 @@
 //! An image as a whole: its root, the documents below, and the blobs that they name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use micrun_image_spec::digest::Sha256Digest;
 use oci_spec::image::Descriptor;
@@ -12,6 +12,9 @@ use super::{Source, StoreError, digest_of, is_document, read_document};
 const MAX_DOCUMENTS: usize = 10_000;
 /// Indexes within indexes.
 const MAX_DEPTH: usize = 8;
+
+/// Bytes of all documents together: all are in memory at the same time.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Everything that belongs to an image.
 #[derive(Debug)]
@@ -30,7 +33,13 @@ impl Graph {
     /// # Errors
     /// If a document cannot be read, or is no index or manifest.
     pub fn walk(source: &dyn Source, root: &Descriptor) -> Result<Self, StoreError> {
-        let mut walk = Walk { source, documents: Vec::new(), blobs: BTreeMap::new(), seen: BTreeMap::new() };
+        let mut walk = Walk {
+            source,
+            documents: Vec::new(),
+            blobs: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            left: MAX_BYTES,
+        };
         walk.document(root, 0)?;
         Ok(Graph { root: root.clone(), documents: walk.documents, blobs: walk.blobs.into_values().collect() })
     }
@@ -53,18 +62,23 @@ struct Walk<'a> {
     source: &'a dyn Source,
     documents: Vec<(Descriptor, Vec<u8>)>,
     blobs: BTreeMap<Sha256Digest, Descriptor>,
-    seen: BTreeMap<Sha256Digest, ()>,
+    seen: BTreeSet<Sha256Digest>,
+    /// Bytes that may still come.
+    left: u64,
 }
 
 impl Walk<'_> {
     fn document(&mut self, descriptor: &Descriptor, depth: usize) -> Result<(), StoreError> {
         let digest = digest_of(descriptor)?;
-        if self.seen.insert(digest, ()).is_some() {
+        if !self.seen.insert(digest) {
             return Ok(());
         }
         if depth > MAX_DEPTH || self.seen.len() > MAX_DOCUMENTS {
             return Err(StoreError::Unsupported(format!("an index as deep or as long as {digest}")));
         }
+        self.left = self.left.checked_sub(descriptor.size()).ok_or_else(|| {
+            StoreError::Unsupported(format!("an image with more than {} MiB of manifests", MAX_BYTES >> 20))
+        })?;
         let document = read_document(self.source, descriptor)?;
         for child in children(&document, digest)? {
             if is_document(child.media_type()) {

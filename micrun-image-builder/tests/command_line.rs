@@ -586,8 +586,8 @@ fn unknown_values_list_the_known_ones() {
     }
     let list = run(dir.path(), &["check", "--explain", "all"]);
     assert!(list.status.success() && codes.iter().all(|code| stdout(&list).contains(code)));
-    let misspelt = run(dir.path(), &["pack", "zephyr.elf", "--set", "Memoy=64"]);
-    assert!(stderr(&misspelt).contains("MaxMemory, IOMem"), "{}", stderr(&misspelt));
+    let unknown = run(dir.path(), &["pack", "zephyr.elf", "--set", "Size=64"]);
+    assert!(stderr(&unknown).contains("MaxMemory, IOMem"), "{}", stderr(&unknown));
 }
 
 #[test]

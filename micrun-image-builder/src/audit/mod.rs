@@ -2,9 +2,9 @@
 //!
 //! | module | what it looks at |
 //! | --- | --- |
-//! | [`documents`] | index, manifests, configurations: digests, media types, platforms |
-//! | [`contents`] | layers and files: digests again, what is there and what is missing |
-//! | [`statements`] | client.conf, annotations, labels: whether all of them say the same, and the firmware too |
+//! | `documents` | index, manifests, configurations: digests, media types, platforms |
+//! | `contents` | layers and files: digests again, what is there and what is missing |
+//! | `statements` | client.conf, annotations, labels: whether all of them say the same, and the firmware too |
 //!
 //! Images that were made without this builder are images like any other: what they lack is a finding, with the way to
 //! add it.

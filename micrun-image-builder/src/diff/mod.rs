@@ -2,8 +2,8 @@
 //!
 //! | module | what it compares |
 //! | --- | --- |
-//! | [`code`] | segments, sections and symbols: sizes, and how many bytes differ |
-//! | [`statements`] | everything that is one value under a name: facts of the ELF file, client.conf, annotations |
+//! | `code` | segments, sections and symbols: sizes, and how many bytes differ |
+//! | `statements` | everything that is one value under a name: facts of the ELF file, client.conf, annotations |
 
 use std::io;
 

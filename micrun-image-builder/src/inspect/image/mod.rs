@@ -3,10 +3,10 @@
 //!
 //! | module | what it collects |
 //! | --- | --- |
-//! | [`documents`] | index, manifest, configuration |
-//! | [`files`] | layers, and the files in them |
-//! | [`statements`] | client.conf, the boot image's header, where the firmware is |
-//! | [`referrers`] | what stands beside the image: signatures, bills of materials, debug information |
+//! | `documents` | index, manifest, configuration |
+//! | `files` | layers, and the files in them |
+//! | `statements` | client.conf, the boot image's header, where the firmware is |
+//! | `referrers` | what stands beside the image: signatures, bills of materials, debug information |
 
 use std::sync::Arc;
 

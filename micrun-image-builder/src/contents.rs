@@ -167,8 +167,7 @@ fn choose(
     let index = ImageIndex::from_reader(&index[..]).map_err(document("index"))?;
     let images: Vec<&Descriptor> = index.manifests().iter().filter(|entry| !is_attestation(entry)).collect();
     let own = Platform::of_this_machine();
-    let name = wanted.unwrap_or(&own).to_string();
-    let matching = images.iter().find(|entry| platform(entry).as_deref() == Some(&name));
+    let matching = images.iter().find(|entry| is_for(entry, wanted.unwrap_or(&own)));
     match (matching, images.as_slice(), wanted) {
         (Some(image), _, _) | (None, [image], None) => choose(source, (*image).clone(), wanted, depth + 1),
         (None, images, _) => Err(ContentsError::Platform {
@@ -186,11 +185,21 @@ pub(crate) fn is_attestation(entry: &Descriptor) -> bool {
     platform(entry).as_deref() == Some("unknown/unknown")
 }
 
-/// The platform of an index's entry: `linux/arm64`, `linux/arm/v7`.
+/// The platform of an index's entry: `linux/arm64`, `linux/arm/v7`. Of `linux/arm64/v8` the shorter form, since
+/// containerd holds both for one.
 pub(crate) fn platform(descriptor: &Descriptor) -> Option<String> {
     let platform = descriptor.platform().as_ref()?;
     let variant = platform.variant().as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-    Some(format!("{}/{}{variant}", platform.os(), platform.architecture()))
+    Some(shortest(format!("{}/{}{variant}", platform.os(), platform.architecture())))
+}
+
+/// True if an index's entry is for this platform.
+pub(crate) fn is_for(entry: &Descriptor, wanted: &Platform) -> bool {
+    platform(entry) == Some(shortest(wanted.to_string()))
+}
+
+fn shortest(platform: String) -> String {
+    if platform == "linux/arm64/v8" { "linux/arm64".to_owned() } else { platform }
 }
 
 /// Of all annotations MicRun's own, by their names without prefix. Of two spellings of one, today's counts.

@@ -8,6 +8,7 @@ use std::path::Path;
 use micrun_image_builder::image::{Artifact, Attachment};
 use micrun_image_builder::store::copy::copy;
 use micrun_image_builder::store::directory::{DirectorySink, DirectorySource};
+use micrun_image_builder::store::join::{Part, join};
 use micrun_image_builder::store::layout::{ImageName, REFERRERS};
 use micrun_image_builder::store::progress::Silent;
 use micrun_image_builder::store::{MemoryStore, Sink, Source, StoreError, digest_of};
@@ -243,4 +244,33 @@ fn a_list_that_names_one_document_over_and_over_is_read_once() {
     for _ in 0..1000 {
         assert_eq!(source.referrers(digest_of(&root).unwrap()).unwrap().len(), 2);
     }
+}
+
+/// An index whose one image is for this platform, with an attestation as docker's build tool adds it.
+fn built(dir: &Path, platform: Value) -> Part<'static> {
+    let mut image = serde_json::to_value(put(dir, Some("image"), &platform.to_string()).unwrap()).unwrap();
+    let mut attestation = serde_json::to_value(put(dir, Some("note"), "attestation").unwrap()).unwrap();
+    attestation["platform"] = json!({"os": "unknown", "architecture": "unknown"});
+    attestation["annotations"] = json!({"vnd.docker.reference.digest": image["digest"]});
+    image["platform"] = platform;
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": [image, attestation]});
+    let index = index.to_string().into_bytes();
+    let root = descriptor(media_type, &index);
+    Box::new(DirectorySink::create(dir, name(Some("all"))).unwrap()).finish(&root, &index).unwrap();
+    let source = DirectorySource::open(dir, Some("all".to_owned())).unwrap();
+    Part { name: "a part".to_owned(), source: Box::new(source) }
+}
+
+#[test]
+fn images_join_with_their_attestations_and_arm64_is_one_platform() {
+    let dir = tempfile::tempdir().unwrap();
+    let part = |number: &str, platform: Value| built(&dir.path().join(number), platform);
+    let arm = |number| part(number, json!({"os": "linux", "architecture": "arm64", "variant": "v8"}));
+    let amd = part("amd", json!({"os": "linux", "architecture": "amd64"}));
+    let joined = join(vec![arm("1"), amd]).unwrap();
+    assert_eq!(joined.platforms().collect::<Vec<_>>(), ["linux/arm64", "linux/amd64"]);
+    joined.write(Box::new(MemoryStore::new()), &Silent).unwrap();
+    let plain = part("plain", json!({"os": "linux", "architecture": "arm64"}));
+    assert!(join(vec![arm("2"), plain]).is_err_and(|error| error.to_string().contains("linux/arm64")));
 }

@@ -7,7 +7,7 @@ use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageMan
 
 use super::{add, report_store_error, short};
 use crate::check::{Code, Place, Report};
-use crate::contents::{is_attestation, platform};
+use crate::contents::{is_attestation, is_for, platform};
 use crate::image::Platform;
 use crate::store::{Source, is_index, is_manifest, read_document};
 
@@ -45,7 +45,7 @@ pub(crate) fn images(
     collect(source, root, 0, &mut found, &mut BTreeSet::new(), report);
     if let Some(wanted) = wanted {
         let had_any = !found.is_empty();
-        found.retain(|image| platform(&image.descriptor).is_none_or(|has| has == wanted.to_string()));
+        found.retain(|image| image.descriptor.platform().is_none() || is_for(&image.descriptor, wanted));
         if found.is_empty() && had_any {
             let message = format!("the image has nothing for the platform {wanted}");
             add(report, "index", Code::ImageUnreadable, None, message, "name another --platform, or none");

@@ -13,6 +13,7 @@ use super::copy::{Copied, copy_below};
 use super::graph::Graph;
 use super::progress::Progress;
 use super::{MAX_DOCUMENT, Sink, Source, StoreError, digest_of, is_index, is_manifest, read_document};
+use crate::contents::{is_attestation, platform};
 
 /// The images of one place that join.
 pub struct Part<'a> {
@@ -66,7 +67,8 @@ impl Joined<'_> {
 
     /// The platforms, in the order of the parts.
     pub fn platforms(&self) -> impl Iterator<Item = String> {
-        self.parts.iter().flat_map(|(_, manifests)| manifests).map(platform_text)
+        let all = self.parts.iter().flat_map(|(_, manifests)| manifests);
+        all.filter(|manifest| !is_attestation(manifest)).map(platform_text)
     }
 
     /// Copies all images and puts the index over them. What refers to the images comes along.
@@ -101,7 +103,8 @@ fn manifests(source: &dyn Source) -> Result<Vec<Descriptor>, StoreError> {
     } else {
         vec![root.clone()]
     };
-    for manifest in &mut manifests {
+    // Attestations keep their annotations, which say of which image they are.
+    for manifest in manifests.iter_mut().filter(|manifest| !is_attestation(manifest)) {
         if manifest.platform().is_none() {
             manifest.set_platform(Some(platform_of(source, manifest)?));
         }
@@ -134,7 +137,7 @@ fn platform_of(source: &dyn Source, manifest: &Descriptor) -> Result<Platform, S
 
 fn refuse_same_platform(images: &[(String, Descriptor)]) -> Result<(), StoreError> {
     let mut seen: HashMap<String, &str> = HashMap::new();
-    for (name, manifest) in images {
+    for (name, manifest) in images.iter().filter(|(_, manifest)| !is_attestation(manifest)) {
         let platform = platform_text(manifest);
         if let Some(earlier) = seen.insert(platform.clone(), name) {
             return Err(StoreError::Unsupported(format!(
@@ -147,9 +150,7 @@ fn refuse_same_platform(images: &[(String, Descriptor)]) -> Result<(), StoreErro
 }
 
 fn platform_text(manifest: &Descriptor) -> String {
-    let Some(platform) = manifest.platform() else { return "an unknown platform".to_owned() };
-    let variant = platform.variant().as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-    format!("{}/{}{variant}", platform.os(), platform.architecture())
+    platform(manifest).unwrap_or_else(|| "an unknown platform".to_owned())
 }
 
 fn describe(media_type: MediaType, document: &[u8]) -> Result<Descriptor, StoreError> {

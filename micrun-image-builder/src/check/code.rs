@@ -110,8 +110,8 @@ codes! {
         "The machine would begin to run where no code is. QEMU does so without a word and then hangs. The lowest bit of an Arm entry point marks Thumb code and is no part of the address. On Cortex-M the entry point may be 0 if the reset vector leads to code.";
     LoadOverlap = "MIC303" Error allowed: "two segments are loaded to the same address",
         "The ranges from paddr to paddr + filesz overlap: the second segment would overwrite a part of the first.";
-    RunOverlap = "MIC304" Error allowed: "two segments run at the same address",
-        "The ranges from vaddr to vaddr + memsz overlap. Overlays are built like this on purpose; then allow it.";
+    RunOverlap = "MIC304" Warning always: "two segments run at the same address",
+        "The ranges from vaddr to vaddr + memsz overlap. Real firmware does so on purpose: overlays, and variables of which only some are used at a time. Where what is loaded would be overwritten, there is MIC303 as well.";
     FileSizeAboveMemorySize = "MIC305" Error allowed: "a segment is larger in the file than in memory",
         "The ELF specification requires filesz to be at most memsz.";
     AddressWraps = "MIC306" Error allowed: "a segment ends beyond the address space",
@@ -121,7 +121,7 @@ codes! {
     NoSectionHeaders = "MIC308" Note always: "there are no section headers",
         "Nothing needs them to run. But the RTOS is recognised by section names, among other things.";
     OutsideBoard = "MIC309" Warning always: "a segment lies outside the board's memory",
-        "The board's profile has no memory where the segment is loaded, so the guest will probably not start there.";
+        "The board's profile has no memory where the segment is loaded, or where it runs, so the guest will probably not start there. Where it runs is looked at if that is a physical address: on Cortex-M, and where both are the same.";
     RepeatedSegment = "MIC310" Note always: "a segment is there twice",
         "Two segments put the same bytes to the same addresses. Some linkers do so; it harms nobody.";
 

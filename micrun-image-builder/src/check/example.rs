@@ -15,9 +15,13 @@ impl Code {
             Code::EntryOutside => {
                 "/* in the linker script */\nENTRY(_start)\nSECTIONS { .text : { *(.start) *(.text*) } > RAM }"
             }
-            Code::LoadOverlap | Code::RunOverlap => {
+            Code::LoadOverlap => {
                 "/* in the linker script: .data is loaded behind .text, not upon it */\n\
                  .data : { *(.data*) } > RAM AT > FLASH"
+            }
+            Code::RunOverlap => {
+                "/* in the linker script: one at a time is copied to where both run */\n\
+                 OVERLAY 0x20001000 : AT(0x8000) { .first { *(.first) } .second { *(.second) } }"
             }
             Code::OutsideBoard => {
                 "micrun-image-builder boards show qemu_cortex_m3   # where its memory is\n\

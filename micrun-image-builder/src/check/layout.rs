@@ -27,8 +27,8 @@ pub(super) fn check(elf: &Elf<'_>, report: &mut Report) -> io::Result<()> {
     }
     check_entry(elf, report);
     let mut segments = without_repetitions(elf, report)?;
-    check_overlap(&mut segments, |s| (s.paddr, s.filesz), Code::LoadOverlap, "are loaded to", report);
-    check_overlap(&mut segments, |s| (s.vaddr, s.memsz), Code::RunOverlap, "run at", report);
+    check_overlap(&mut segments, &LOADING, report);
+    check_overlap(&mut segments, &RUNNING, report);
     note_permissions(elf, report);
     Ok(())
 }
@@ -120,7 +120,7 @@ fn without_repetitions<'e>(elf: &'e Elf<'_>, report: &mut Report) -> io::Result<
             Code::RepeatedSegment,
             Some(Place::Segment(later)),
             format!("segment {later} is the same as segment {earlier}"),
-            "nothing: it is loaded twice",
+            "nothing: it does no harm",
         );
     }
     match unread {
@@ -129,14 +129,34 @@ fn without_repetitions<'e>(elf: &'e Elf<'_>, report: &mut Report) -> io::Result<
     }
 }
 
-/// Reports the first pair of neighbours that overlap: sorting keeps this far from quadratic time.
-fn check_overlap(
-    segments: &mut [&Segment],
-    range: impl Fn(&Segment) -> (u64, u64),
+/// What segments may share, or not.
+struct Overlap {
+    /// The first address, and bytes.
+    range: fn(&Segment) -> (u64, u64),
     code: Code,
-    verb: &str,
-    report: &mut Report,
-) {
+    verb: &'static str,
+    remedy: &'static str,
+}
+
+const LOADING: Overlap = Overlap {
+    range: |s| (s.paddr, s.filesz),
+    code: Code::LoadOverlap,
+    verb: "are loaded to",
+    remedy: "check the addresses in the linker script: what is loaded later overwrites what was there",
+};
+
+/// Overlays share addresses by design, and so do sections of variables that are not used at the same time: the ROMs of
+/// ESP32 chips and PSoC firmware have such segments.
+const RUNNING: Overlap = Overlap {
+    range: |s| (s.vaddr, s.memsz),
+    code: Code::RunOverlap,
+    verb: "run at",
+    remedy: "nothing, if they are used in turns, as overlays are; else check the linker script",
+};
+
+/// Reports the first pair of neighbours that overlap: sorting keeps this far from quadratic time.
+fn check_overlap(segments: &mut [&Segment], overlap: &Overlap, report: &mut Report) {
+    let &Overlap { range, code, verb, remedy } = overlap;
     segments.sort_by_key(|s| range(s).0);
     let filled: Vec<_> = segments.iter().filter(|s| range(s).1 > 0).collect();
     let overlapping = filled.windows(2).find(|pair| {
@@ -148,7 +168,7 @@ fn check_overlap(
             code,
             Some(Place::Segment(high.index)),
             format!("segments {} and {} both {verb} {:#x}", low.index, high.index, range(high).0),
-            "check the linker script; if these are overlays on purpose, allow it",
+            remedy,
         );
     }
 }

@@ -3,13 +3,17 @@
 
 mod support;
 
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use micrun_image_builder::check::{self, Code, Report, Severity};
 use micrun_image_builder::elf::Elf;
 use micrun_image_builder::elf::resource_table::{self, decode};
+use micrun_image_builder::source::ReadAt;
 use micrun_image_spec::board::BoardProfile;
 use micrun_image_spec::firmware::Pedestal;
 use proptest::prelude::*;
-use support::{Section, TestElf, resource_table as table, rpmsg_device};
+use support::{Section, Segment, TestElf, resource_table as table, rpmsg_device};
 
 const ANY: u32 = u32::MAX;
 
@@ -203,6 +207,36 @@ fn shared_memory_is_not_on_the_program() {
     let mut elf = TestElf::new().with_resource_table(&table(&[carveout(0x4008_0080, 0x40)]));
     elf.segments[0].data[0x80..0xc0].fill(0);
     assert_eq!(codes_on(&elf, None), [], "a buffer that the linker filled with zeros");
+}
+
+/// A file that counts how often it is read.
+struct Counting(Vec<u8>, AtomicUsize);
+
+impl ReadAt for Counting {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.read_at(offset, buffer)
+    }
+}
+
+#[test]
+fn thousands_of_segments_under_many_areas_are_not_all_compared() {
+    // Both rings of each device lie on all segments, which are full of zeros.
+    let device = vdev(7, &[[0x1000, 4096, 1 << 24], [0x1000, 4096, 1 << 24]]);
+    let mut elf = TestElf::new().with_resource_table(&table(&vec![device; 32]));
+    for address in 0..20_000 {
+        elf = elf.with_segment(Segment::load(0x2000 + 2 * address, &[0]));
+    }
+    elf.segments[0].data.fill(0);
+    let file = Counting(elf.bytes(), AtomicUsize::new(0));
+    let elf = Elf::read(&file).unwrap();
+    check::resource_table(&elf, None, None, &mut Report::default());
+    let reads = file.1.load(Ordering::Relaxed);
+    assert!(reads < 64 * 500, "{reads} reads");
 }
 
 #[test]

@@ -10,9 +10,14 @@ use micrun_image_spec::board::BoardProfile;
 use super::{Code, Place, Report};
 use crate::elf::resource_table::{ResourceTable, SharedArea};
 use crate::elf::{Elf, Segment};
+use crate::source;
 
-/// Bytes that are looked at to see whether the program has anything there.
+/// Bytes of one area that are looked at to see whether the program has anything there, and bytes of all of them: areas and
+/// segments may lie upon each other in a made-up file.
 const MAX_LOOKED_AT: u64 = 64 << 10;
+const MAX_LOOKED_AT_IN_ALL: u64 = 1 << 20;
+/// Segments that are compared with each area; real firmware has less than a hundred.
+const MAX_SEGMENTS: usize = 256;
 
 pub(super) fn check(
     elf: &Elf<'_>,
@@ -21,6 +26,7 @@ pub(super) fn check(
     board: Option<&BoardProfile>,
     report: &mut Report,
 ) -> io::Result<()> {
+    let mut program = Program { elf, to_look_at: MAX_LOOKED_AT_IN_ALL };
     for area in table.shared_areas() {
         let place = Some(Place::Offset(section_at.saturating_add(area.entry_at.into())));
         let SharedArea { what, start, len, .. } = &area;
@@ -32,7 +38,7 @@ pub(super) fn check(
                 "place it in a region of kind reserved: micrun-image-builder boards show BOARD",
             );
         }
-        if let Some(segment) = first_overwritten(elf, &area)? {
+        if let Some(segment) = program.first_overwritten(&area)? {
             report.add(
                 Code::SharedMemoryOnProgram,
                 place,
@@ -50,22 +56,33 @@ fn is_outside(area: &SharedArea, board: &BoardProfile) -> bool {
     reserved.peek().is_some() && !reserved.any(|region| region.contains(area.start, area.len))
 }
 
-/// The first segment that the host would overwrite. A carveout may hold whole segments, and buffers may be part of
-/// the program as long as nothing stands there.
-fn first_overwritten<'e>(elf: &'e Elf<'_>, area: &SharedArea) -> io::Result<Option<&'e Segment>> {
-    let end = area.start.saturating_add(area.len);
-    for segment in elf.loads() {
-        let segment_end = segment.paddr.saturating_add(segment.filesz);
-        let (from, to) = (area.start.max(segment.paddr), end.min(segment_end));
-        let is_whole = from == segment.paddr && to == segment_end;
-        if from < to && !(area.is_carveout && is_whole) && !is_blank(elf, from, to - from)? {
-            return Ok(Some(segment));
-        }
-    }
-    Ok(None)
+/// What is loaded, looked at up to a number of bytes.
+struct Program<'e, 'f> {
+    elf: &'e Elf<'f>,
+    to_look_at: u64,
 }
 
-fn is_blank(elf: &Elf<'_>, paddr: u64, len: u64) -> io::Result<bool> {
-    let bytes = elf.bytes_at_paddr(paddr, len.min(MAX_LOOKED_AT))?;
-    Ok(bytes.iter().all(|&byte| byte == 0))
+impl<'e> Program<'e, '_> {
+    /// The first segment that the host would overwrite. A carveout may hold whole segments, and buffers may be part of
+    /// the program as long as nothing stands there.
+    fn first_overwritten(&mut self, area: &SharedArea) -> io::Result<Option<&'e Segment>> {
+        let end = area.start.saturating_add(area.len);
+        for segment in self.elf.loads().take(MAX_SEGMENTS) {
+            let segment_end = segment.paddr.saturating_add(segment.filesz);
+            let (from, to) = (area.start.max(segment.paddr), end.min(segment_end));
+            let is_whole = from == segment.paddr && to == segment_end;
+            let is_meant = area.is_carveout && is_whole;
+            if from < to && !is_meant && !self.is_blank(segment, from - segment.paddr, to - from)? {
+                return Ok(Some(segment));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_blank(&mut self, segment: &Segment, skip: u64, len: u64) -> io::Result<bool> {
+        let len = len.min(MAX_LOOKED_AT).min(self.to_look_at);
+        self.to_look_at -= len;
+        let bytes = source::bytes(self.elf.file(), segment.offset.saturating_add(skip), len)?;
+        Ok(bytes.iter().all(|&byte| byte == 0))
+    }
 }

@@ -3,11 +3,11 @@
 
 mod support;
 
-use micrun_image_builder::detect::{guess_board, identify, segment_outside};
+use micrun_image_builder::detect::{guess_board, identify, outside_memory};
 use micrun_image_builder::elf::Elf;
 use micrun_image_spec::board::Boards;
 use micrun_image_spec::firmware::Rtos;
-use support::{ARM, RISCV, Section, TestElf, cortex_m_attributes};
+use support::{ARM, RISCV, Section, Segment, TestElf, cortex_m_attributes};
 
 /// RTOS and version.
 fn recognised(elf: &TestElf) -> Option<(String, Option<String>)> {
@@ -98,5 +98,22 @@ fn a_board_that_does_not_fit_is_better_than_none() {
     let (elf, boards) = (Elf::read(&bytes).unwrap(), Boards::builtin());
     let guess = guess_board(&elf, None, &boards).unwrap();
     assert_eq!(guess.board.name.as_str(), "qemu_x86");
-    assert_eq!(segment_outside(&elf, guess.board).unwrap().paddr, 0xfff0_0000);
+    assert_eq!(outside_memory(&elf, guess.board).unwrap().start, 0xfff0_0000);
+}
+
+#[test]
+fn variables_need_memory_as_well() {
+    let board_of = |arch, vaddr, paddr| {
+        let variables = Segment { vaddr, paddr, flags: 6, memsz: 0x1_0001, ..Segment::load(0, &[1; 4]) };
+        let elf = TestElf::new_32_bit(ARM, 0).with_segment(variables);
+        let bytes = if arch == "m" { elf.with_section(cortex_m_attributes()) } else { elf }.bytes();
+        let boards = Boards::builtin();
+        let elf = Elf::read(&bytes).unwrap();
+        let board = boards.get("qemu_cortex_m3").unwrap();
+        outside_memory(&elf, board).map(|outside| (outside.start, outside.size))
+    };
+    let too_much = Some((0x2000_0000, 0x1_0001));
+    assert_eq!(board_of("m", 0x2000_0000, 0x1000), too_much, "a byte more than the board's RAM");
+    assert_eq!(board_of("m", 0x2000_0000, 0x2000_0000), too_much);
+    assert_eq!(board_of("a", 0x2000_0000, 0x1000), None, "a virtual address");
 }

@@ -23,7 +23,7 @@ pub fn guess_board<'b>(elf: &Elf<'_>, rtos: Option<&Rtos>, boards: &'b Boards) -
         Some(rtos) => format!("the usual board for {rtos} on {}", core(elf)),
         None => format!("the usual board for {}", core(elf)),
     };
-    let fitting = candidates.iter().find(|board| segment_outside(elf, board).is_none());
+    let fitting = candidates.iter().find(|board| outside_memory(elf, board).is_none());
     fitting.or(candidates.first()).map(|&board| BoardGuess { board, reason })
 }
 
@@ -47,8 +47,26 @@ fn core(elf: &Elf<'_>) -> &'static str {
     if elf.is_cortex_m() { "Cortex-M" } else { elf.arch.as_str() }
 }
 
-/// The first segment that is not loaded into the board's memory.
-pub fn segment_outside<'e>(elf: &'e Elf<'_>, board: &BoardProfile) -> Option<&'e Segment> {
-    let mut loads = elf.loads().filter(|segment| segment.filesz > 0);
-    loads.find(|s| board.memory.region_of(s.paddr, s.filesz).is_none())
+/// Bytes for which a board has no memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Outside<'e> {
+    /// The segment that wants them.
+    pub segment: &'e Segment,
+    /// The first address.
+    pub start: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// The first segment that the board has no memory for: to load it, or to run it. Where it runs may be a virtual address,
+/// which says nothing about memory, unless the core has no virtual memory or it runs where it is loaded.
+pub fn outside_memory<'e>(elf: &'e Elf<'_>, board: &BoardProfile) -> Option<Outside<'e>> {
+    let wants = elf.loads().flat_map(|segment| {
+        let load = Some((segment.paddr, segment.filesz));
+        let is_physical = elf.is_cortex_m() || segment.vaddr == segment.paddr;
+        let run = is_physical.then_some((segment.vaddr, segment.memsz));
+        let filled = load.into_iter().chain(run).filter(|&(_, size)| size > 0);
+        filled.map(move |(start, size)| Outside { segment, start, size })
+    });
+    wants.into_iter().find(|want| board.memory.region_of(want.start, want.size).is_none())
 }

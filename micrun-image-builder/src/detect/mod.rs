@@ -5,7 +5,7 @@ mod evidence;
 mod rtos;
 mod version;
 
-pub use board::{BoardGuess, guess_board, segment_outside};
+pub use board::{BoardGuess, Outside, guess_board, outside_memory};
 
 use std::io;
 

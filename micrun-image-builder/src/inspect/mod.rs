@@ -143,6 +143,6 @@ fn choose_board<'b>(
         return Some(Known { value, because: "given".to_owned() });
     }
     let guess = detect::guess_board(elf, identity.map(|identity| &identity.rtos), boards)?;
-    let fits = detect::segment_outside(elf, guess.board).is_none();
+    let fits = detect::outside_memory(elf, guess.board).is_none();
     fits.then_some(Known { value: guess.board, because: guess.reason })
 }

@@ -5,7 +5,7 @@ use micrun_image_spec::firmware::{Pedestal, Rtos};
 
 use super::{Choice, Request, UserConf};
 use crate::check::{self, Code, Place, Report};
-use crate::detect::{self, Identity};
+use crate::detect::{self, Identity, Outside};
 use crate::elf::Elf;
 use crate::image::{Platform, Reference};
 use crate::zephyr::Said;
@@ -165,11 +165,11 @@ fn check_board(elf: &Elf<'_>, board: &BoardProfile, report: &mut Report) {
             format!("the firmware is for {}, but board {board} has a core of {}", elf.arch, board.arch),
             REMEDY,
         );
-    } else if let Some(segment) = detect::segment_outside(elf, board) {
+    } else if let Some(Outside { segment, start, size }) = detect::outside_memory(elf, board) {
         report.add(
             Code::OutsideBoard,
             Some(Place::Segment(segment.index)),
-            format!("board {board} has no memory for {} bytes at {:#x}", segment.filesz, segment.paddr),
+            format!("board {board} has no memory for {size} bytes at {start:#x}"),
             REMEDY,
         );
     }

@@ -260,3 +260,29 @@ proptest! {
         prop_assert_eq!(segments(&elf.unwrap()), vec![(address.into(), data)]);
     }
 }
+
+#[test]
+fn other_forms_of_firmware_are_not_taken_for_raw_bytes() {
+    let options = options(Some(Arch::Arm), Some(0x800_0000), None);
+    for file in [
+        &b"S0090000732E737265635F\r\n"[..],
+        b"S315080000000000\n",
+        b"UF2\n\x57\x51\x5d\x9e\0\0\0\0",
+        b"!<arch>\n/       ",
+        b"\x1f\x8b\x08\0\0\0\0\0",
+    ] {
+        let (codes, elf) = wrapped(file, &options);
+        assert_eq!((codes, elf), (vec![Code::NotRaw], None), "{}", file.escape_ascii());
+    }
+    let (codes, _) = wrapped(b"S0 is a register, and this is a raw text", &options);
+    assert_eq!(codes, [Code::Wrapped]);
+}
+
+#[test]
+fn raw_firmware_begins_where_it_has_something() {
+    let begins_at =
+        |entry| wrapped(&[0x55; 64], &options(Some(Arch::Aarch64), Some(0x4000_0000), Some(entry))).0;
+    assert_eq!(begins_at(0x4000_003f), [Code::Wrapped]);
+    assert_eq!(begins_at(0x4000_0040), [Code::BadRawAddress]);
+    assert_eq!(begins_at(0x3fff_ffff), [Code::BadRawAddress]);
+}

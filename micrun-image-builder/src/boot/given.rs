@@ -7,7 +7,7 @@ use micrun_image_spec::firmware::Pedestal;
 use super::arm64::{HEADER_SIZE, ImageHeader};
 use super::flat::FlatImage;
 use super::xen;
-use crate::check::{Code, Place, Report};
+use crate::check::{Code, Foreign, Place, Report};
 use crate::elf::Elf;
 use crate::source::{self, ReadAt};
 
@@ -91,12 +91,29 @@ fn no_boot_image(beginning: &[u8]) -> Option<(&'static str, &'static str)> {
             "the boot image is an ELF file, and the pedestal boots raw bytes",
             "leave --boot-image out, and the builder makes it from the ELF; or: objcopy -O binary FIRMWARE.elf image.bin",
         )),
-        [b':', b'0'..=b'9' | b'A'..=b'F', ..] => Some((
+        _ => Foreign::of(beginning).map(not_raw),
+    }
+}
+
+fn not_raw(foreign: Foreign) -> (&'static str, &'static str) {
+    match foreign {
+        Foreign::IntelHex => (
             "the boot image is Intel HEX, and the pedestal boots raw bytes",
             "leave --boot-image out, and the builder makes it from the ELF; or: objcopy -I ihex -O binary image.hex image.bin",
-        )),
-        [0x1f, 0x8b, ..] => Some(("the boot image is compressed with gzip", "unpack it first")),
-        _ => None,
+        ),
+        Foreign::SRecords => (
+            "the boot image is S-records, and the pedestal boots raw bytes",
+            "leave --boot-image out, and the builder makes it from the ELF; or: objcopy -I srec -O binary image.srec image.bin",
+        ),
+        Foreign::Uf2 => (
+            "the boot image is UF2, and the pedestal boots raw bytes",
+            "leave --boot-image out, and the builder makes it from the ELF",
+        ),
+        Foreign::Archive => (
+            "the boot image is a library, and the pedestal boots raw bytes",
+            "leave --boot-image out, and the builder makes it from the ELF",
+        ),
+        Foreign::Gzip => ("the boot image is compressed with gzip", "unpack it first"),
     }
 }
 

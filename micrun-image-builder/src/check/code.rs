@@ -200,10 +200,12 @@ codes! {
         "--load-address is for raw binaries, --arch and --entry are for raw binaries and Intel HEX. An ELF file has all of them inside.";
     BadHexFile = "MIC622" Error always: "the Intel HEX file is damaged",
         "A line is no record of the format, or its checksum is wrong, or the end record is missing, or an address is written twice. Files with more than 64 MiB of data are not read.";
-    BadRawAddress = "MIC623" Error always: "the architecture does not have this address",
-        "The load address and the file's length, or the entry point, go beyond 32 or 64 bits, whichever the architecture has.";
+    BadRawAddress = "MIC623" Error always: "raw firmware cannot have this address",
+        "The load address and the file's length, or the entry point, go beyond 32 or 64 bits, whichever the architecture has; or the entry point is at an address where the file has nothing.";
     Wrapped = "MIC624" Note always: "raw firmware was wrapped into an ELF file",
         "The image always carries an ELF file. The one that the builder makes has the data, their addresses and an entry point: the one given with --entry, else the reset vector of a Cortex-M program, else what the Intel HEX file says, else the first byte. It has no sections and no symbols, so the RTOS is recognised by its texts at most.";
+    NotRaw = "MIC625" Error always: "this is no raw firmware",
+        "The file begins like S-records, UF2, a library or gzip data. As raw bytes none of them runs.";
 
     BadClientConf = "MIC701" Error always: "a client.conf value cannot be used",
         "micad would refuse the value, cut it off, or understand something else. The limits are those of its create message.";

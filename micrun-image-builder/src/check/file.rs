@@ -1,6 +1,6 @@
 //! Is the file an ELF file, and all there?
 
-use super::{Code, Place, Report};
+use super::{Code, Foreign, Place, Report};
 use crate::elf::{Elf, ReadError};
 use crate::source::{self, ReadAt};
 
@@ -34,19 +34,14 @@ pub(super) fn report_unreadable(error: &ReadError, file: &dyn ReadAt, report: &m
 
 fn what_to_give_instead(file: &dyn ReadAt) -> &'static str {
     let bytes = source::bytes(file, 0, 64).unwrap_or_default();
-    match bytes.as_slice() {
-        [b':', b'0'..=b'9' | b'A'..=b'F', ..] => {
+    match Foreign::of(&bytes) {
+        Some(Foreign::IntelHex) => {
             "this looks like Intel HEX; give the ELF file that it was made from, or say for which machine it is: --arch arm"
         }
-        [b'S', b'0'..=b'3', ..] => "this looks like S-records; give the ELF file that they were made from",
-        [b'!', b'<', b'a', b'r', b'c', b'h', b'>', ..] => {
-            "this is a library; give the ELF file that the linker wrote"
-        }
-        [0x1f, 0x8b, ..] => "this is gzip data; unpack it first",
-        _ if source::bytes(file, 257, 5).is_ok_and(|magic| magic == b"ustar") => {
-            "this is a tar archive; if it is an image, its firmware comes out with: \
-             micrun-image-builder extract ARCHIVE --elf FILE"
-        }
+        Some(Foreign::SRecords) => "this looks like S-records; give the ELF file that they were made from",
+        Some(Foreign::Uf2) => "this looks like UF2; give the ELF file that it was made from",
+        Some(Foreign::Archive) => "this is a library; give the ELF file that the linker wrote",
+        Some(Foreign::Gzip) => "this is gzip data; unpack it first",
         _ if bytes.get(0x38..0x3c) == Some(b"ARM\x64") => {
             "this is a raw arm64 Image; give the ELF file that it was made from, or say where it is loaded: \
              --arch aarch64 --load-address 0x40000000"

@@ -8,6 +8,7 @@ mod code;
 mod example;
 mod file;
 mod finding;
+mod foreign;
 mod kind;
 mod layout;
 mod quote;
@@ -18,6 +19,7 @@ mod shared_memory;
 pub use advice::{advise, debug_info_size};
 pub use code::{Code, RETIRED, Severity, UnknownCode};
 pub use finding::{Finding, Place, Report};
+pub(crate) use foreign::Foreign;
 pub use resource_table::resource_table;
 
 use std::io;

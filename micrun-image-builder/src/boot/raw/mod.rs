@@ -19,7 +19,7 @@ pub use elf_file::WrappedElf;
 
 use super::arm64::{HEADER_SIZE, ImageHeader};
 use super::xen;
-use crate::check::{Code, Place, Report};
+use crate::check::{Code, Foreign, Place, Report};
 use crate::source::{self, ReadAt};
 use elf_file::{Data, MAX_RANGES, address_end};
 
@@ -138,10 +138,18 @@ pub fn wrap<'a>(
         );
         return Ok(None);
     }
-    if hex::is_hex(&beginning) {
-        wrap_hex(file, options, report)
-    } else {
-        wrap_binary(file, &beginning, options, report)
+    match Foreign::of(&beginning) {
+        Some(Foreign::IntelHex) => wrap_hex(file, options, report),
+        Some(foreign) => {
+            report.add(
+                Code::NotRaw,
+                Some(Place::Offset(0)),
+                format!("{option} is for raw binaries and Intel HEX, and this is {}", foreign.name()),
+                "give the ELF file that it was made from, or make a raw binary of it with objcopy -O binary",
+            );
+            Ok(None)
+        }
+        None => wrap_binary(file, &beginning, options, report),
     }
 }
 
@@ -203,11 +211,13 @@ fn finish<'a>(
     if !check_ranges(ranges, arch, entry, report) {
         return None;
     }
-    let (segments, first) = (ranges.len(), ranges.first()?.address);
+    let first = ranges.first()?.address;
+    let segments =
+        if ranges.len() == 1 { "1 segment".to_owned() } else { format!("{} segments", ranges.len()) };
     report.add(
         Code::Wrapped,
         None,
-        format!("raw firmware for {arch} became an ELF file: {segments} segments from {first:#x} on, entry point {entry:#x}"),
+        format!("raw firmware for {arch} became an ELF file: {segments} from {first:#x} on, entry point {entry:#x}"),
         "nothing, if that is right; --entry sets the entry point",
     );
     Some(WrappedElf::new(arch, entry, ranges, data))
@@ -240,6 +250,8 @@ fn check_ranges(ranges: &[Range], arch: Arch, entry: u64, report: &mut Report) -
         format!(
             "the firmware would take addresses up to {end:#x}, and begin at {entry:#x}: too high for {arch}"
         )
+    } else if !ranges.iter().any(|range| entry >= range.address && entry - range.address < range.len) {
+        format!("the firmware would begin at {entry:#x}, where it has nothing")
     } else if ranges.len() > MAX_RANGES {
         format!(
             "the data lie in {} separate pieces, and an ELF file has {MAX_RANGES} segments at most",

@@ -1,182 +1,102 @@
-//! Our numbers beside those of runc's shim and of umoci, measured in the same run on the same machine: ratios hold
-//! better than figures.
+//! Our numbers beside those of our peers, measured in the same run on the same machine: ratios hold better than figures.
 //!
-//! - [`subject`]: what is measured: a runtime with an image that it runs
+//! - [`shim`]: the shim beside runc's
+//! - [`subject`]: what is measured there: a runtime with an image that it runs
 //! - [`probe`]: a shim without containerd, from its start to its first reply
-//! - [`pack`]: the image builder
 //! - [`report`]: the table, and what the targets say
+//! - [`builder`]: the image builder beside umoci and buildah
 
-mod pack;
+mod builder;
 mod probe;
 mod report;
+mod shim;
 mod subject;
 
-use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
-
 use anyhow::{Context as _, Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use micrun_testkit::releases::ALL;
-use micrun_testkit::{
-    Containerd, Product, Profile, Release, Workspace, note, observe, packages, shell, step,
-};
+use micrun_testkit::{Product, Profile, Release, Workspace, packages};
+use serde_json::json;
 
 use crate::privileges::prepare_then_as_root;
-use report::{Report, Row, median};
-use subject::Subject;
-
-/// Over how long an idle shim is watched.
-const IDLE: Duration = Duration::from_secs(10);
-
-/// How long a guest boots before it counts as idle.
-const SETTLE: Duration = Duration::from_secs(4);
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --runs 3\n  \
+#[command(after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench builder --runs 3\n  \
                         cargo xtask bench --json > numbers.json\n\n\
                         containerd 1.7 keeps its data on a tmpfs meanwhile. The exit status is 1 if a target is \
                         missed that does not depend on the machine.")]
 pub struct Arguments {
-    /// Prints JSON instead of the table
+    /// What to measure; everything if no part is named
+    #[arg(value_enum, value_name = "PART")]
+    parts: Vec<Part>,
+
+    /// Prints JSON instead of the tables
     #[arg(long)]
     json: bool,
 
-    /// Interleaved runs of each measurement; their median counts
+    /// Interleaved runs of each measurement; their median counts. What takes seconds runs less often
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
 }
 
-/// Measures everything and prints it.
-pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    prepare_then_as_root(workspace, || prepare(workspace), || measure(workspace, arguments))
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The shim beside runc's: starts, ends, idle containers
+    Shim,
+    /// The image builder beside umoci and buildah: 1 MB, 16 MB and 256 MB
+    Builder,
 }
 
-fn prepare(workspace: &Workspace) -> Result<()> {
-    let needs: [&[packages::Need]; 5] =
-        [&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::RELEASES, &packages::BENCH];
+impl Arguments {
+    fn has(&self, part: Part) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
+}
+
+/// Measures and prints.
+pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    prepare_then_as_root(workspace, || prepare(workspace, arguments), || measure(workspace, arguments))
+}
+
+fn prepare(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let needs: [&[packages::Need]; 6] = [
+        &packages::DEMO,
+        &packages::GUESTS,
+        &packages::IMAGES,
+        &packages::READERS,
+        &packages::RELEASES,
+        &packages::BENCH,
+    ];
     packages::ensure("the benchmark", &needs)?;
     Product::build(workspace, Profile::Release, &[])?;
-    Release::of(workspace, ALL[1]).map(drop)
+    if arguments.has(Part::Builder) {
+        builder::prepare(workspace)?;
+    }
+    if arguments.has(Part::Shim) {
+        Release::of(workspace, ALL[1])?;
+    }
+    Ok(())
 }
 
 fn measure(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let product = Product::find(workspace, Profile::Release)?;
-    let release = Release::of(workspace, ALL[1])?;
-    let containerd = Containerd::start(&release, product.bin())?;
-    let ours = subject::micrun(workspace, &product)?;
-    let runc = subject::runc(workspace, &release)?;
-    let subjects = [&ours, &runc];
-    for subject in subjects {
-        containerd.import(&subject.archive)?;
-    }
-    let mut report = Report::new("runc's shim", &release.version);
-    measure_calls(&containerd, subjects, arguments.runs, &mut report)?;
-    measure_idle(&containerd, subjects, &mut report)?;
-    measure_size(workspace, subjects, &mut report)?;
-    pack::measure(&product, arguments.runs, &mut report)?;
+    let runs = arguments.runs;
+    let shim = arguments.has(Part::Shim).then(|| shim::run(workspace, &product, runs)).transpose()?;
+    let builder =
+        arguments.has(Part::Builder).then(|| builder::run(workspace, &product, runs)).transpose()?;
     if arguments.json {
-        report.print_json()?
+        let numbers = json!({
+            "shim": shim.as_ref().map(report::Report::to_json),
+            "builder": builder.as_ref().map(builder::Table::to_json),
+        });
+        println!("{}", serde_json::to_string_pretty(&numbers).context("cannot print the numbers")?);
     } else {
-        report.print_table()
+        shim.iter().for_each(report::Report::print_table);
+        builder.iter().for_each(builder::Table::print);
     }
-    let missed = report.missed();
+    let missed =
+        shim.iter().flat_map(|report| report.missed()).chain(builder.iter().flat_map(|table| table.missed()));
+    let missed: Vec<&str> = missed.collect();
     ensure!(missed.is_empty(), "these targets are missed: {}", missed.join(", "));
     Ok(())
-}
-
-/// What containerd's user waits for, in milliseconds.
-fn measure_calls(
-    containerd: &Containerd,
-    subjects: [&Subject; 2],
-    runs: u32,
-    report: &mut Report,
-) -> Result<()> {
-    step(format_args!("Starting, killing and deleting, {runs} times each, in turns"));
-    let names =
-        ["`start` to first ttrpc reply", "ctr run --detach", "ctr task kill", "ctr task rm", "ctr alone"];
-    let mut samples: [[Vec<f64>; 2]; 5] = Default::default();
-    for round in 0..runs {
-        for (which, subject) in subjects.into_iter().enumerate() {
-            let id = format!("bench-{which}-{round}");
-            samples[0][which].push(probe::start_to_reply(containerd, subject, &id)?);
-            let calls = life(containerd, subject, &id)?;
-            for (sample, time) in samples[1..].iter_mut().zip(calls) {
-                sample[which].push(time);
-            }
-        }
-    }
-    for (name, [ours, peer]) in names.into_iter().zip(samples) {
-        report.add(Row::new(name, "ms", median(ours), median(peer)));
-    }
-    Ok(())
-}
-
-/// One life of a container: run, kill, delete, and a call of `ctr` that does nothing, for comparison.
-fn life(containerd: &Containerd, subject: &Subject, id: &str) -> Result<[f64; 4]> {
-    let timed = |arguments: &[&str]| -> Result<f64> {
-        let start = Instant::now();
-        containerd.run_ctr(arguments)?;
-        Ok(start.elapsed().as_secs_f64() * 1e3)
-    };
-    let run = timed(&subject.run(id))?;
-    let kill = timed(&["task", "kill", "--signal", "SIGKILL", id])?;
-    containerd.wait_state(id, "STOPPED")?;
-    let delete = timed(&["task", "rm", id])?;
-    containerd.run_ctr(["container", "rm", id])?;
-    let alone = timed(&["version"])?;
-    Ok([run, kill, delete, alone])
-}
-
-/// What a container costs while nothing happens.
-fn measure_idle(containerd: &Containerd, subjects: [&Subject; 2], report: &mut Report) -> Result<()> {
-    step(format_args!("Watching idle shims for {} s", IDLE.as_secs()));
-    for subject in subjects {
-        containerd.run_ctr(subject.run(subject.name))?;
-    }
-    std::thread::sleep(SETTLE);
-    let shims = subjects.map(|subject| subject.shims(containerd));
-    let [ours, peer] = shims;
-    let shims = [ours?, peer?];
-    let all = |of: fn(u32) -> Result<u64>| -> Result<[f64; 2]> {
-        let mut sums = [0.0; 2];
-        for (sum, pids) in sums.iter_mut().zip(&shims) {
-            for pid in pids {
-                *sum += of(*pid)? as f64;
-            }
-        }
-        Ok(sums)
-    };
-    let before = all(observe::switches)?;
-    std::thread::sleep(IDLE);
-    let after = all(observe::switches)?;
-    let per_second = |which: usize| (after[which] - before[which]) / IDLE.as_secs_f64();
-    let [pss, peer_pss] = all(observe::pss_kb)?;
-    let [threads, peer_threads] = all(observe::threads)?;
-    let processes = shims.each_ref().map(|pids| pids.len() as f64);
-
-    report.add(Row::new("memory of the idle shim, PSS", "MB", pss / 1e3, peer_pss / 1e3).at_most(5.0));
-    report.add(Row::new("threads of the idle shim", "", threads, peer_threads));
-    report.add(Row::new("processes beside the guest", "", processes[0], processes[1]).at_most(1.0).sure());
-    report.add(Row::new("wakeups per second, idle", "", per_second(0), per_second(1)).at_most(0.0));
-    for subject in subjects {
-        containerd.run_ctr(["task", "kill", "--signal", "SIGKILL", subject.name])?;
-        containerd.reap(subject.name)?;
-    }
-    Ok(())
-}
-
-/// Packagers strip, so a stripped copy is what counts.
-fn measure_size(workspace: &Workspace, subjects: [&Subject; 2], report: &mut Report) -> Result<()> {
-    let [ours, peer] = subjects.map(|subject| stripped_size(workspace, &subject.shim));
-    report.add(Row::new("shim binary, stripped", "MB", ours? / 1e6, peer? / 1e6).at_most(5.0).sure());
-    Ok(())
-}
-
-fn stripped_size(workspace: &Workspace, program: &Path) -> Result<f64> {
-    let copy = workspace.kit("bench")?.join("stripped");
-    shell::quietly(Command::new("strip").arg("-o").args([&copy, program]))?;
-    let size = copy.metadata().with_context(|| format!("cannot look at {}", copy.display()))?.len();
-    note(format_args!("{}: {size} bytes", program.display()));
-    Ok(size as f64)
 }

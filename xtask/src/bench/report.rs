@@ -1,7 +1,6 @@
 //! The table.
 
-use anyhow::{Context as _, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// One measurement of ours, and of a peer.
 #[derive(Debug)]
@@ -10,7 +9,6 @@ pub struct Row {
     unit: &'static str,
     ours: f64,
     peer: f64,
-    peer_name: Option<&'static str>,
     at_most: Option<f64>,
     is_sure: bool,
 }
@@ -25,12 +23,7 @@ pub struct Report {
 
 impl Row {
     pub fn new(name: impl Into<String>, unit: &'static str, ours: f64, peer: f64) -> Self {
-        Self { name: name.into(), unit, ours, peer, peer_name: None, at_most: None, is_sure: false }
-    }
-
-    /// Beside another peer than the report's.
-    pub fn beside(self, peer: &'static str) -> Self {
-        Self { peer_name: Some(peer), ..self }
+        Self { name: name.into(), unit, ours, peer, at_most: None, is_sure: false }
     }
 
     /// With a target.
@@ -76,29 +69,27 @@ impl Report {
         println!("{:<36} {:>9} {:>9}  {:<12} {:>7}", "", "MicRun", "peer", "", "target");
         for row in &self.rows {
             let target = row.at_most.map_or_else(String::new, |target| format!("<= {target}"));
-            let peer = row.peer_name.unwrap_or(self.peer);
+            let peer = self.peer;
             let (ours, theirs) = (row.ours, row.peer);
             let label = row.label();
             println!("{label:<36} {ours:>9.2} {theirs:>9.2}  {peer:<12} {target:>7} {}", row.verdict());
         }
     }
 
-    pub fn print_json(&self) -> Result<()> {
+    pub fn to_json(&self) -> Value {
         let row = |row: &Row| {
             json!({
                 "name": row.name,
                 "unit": row.unit,
                 "micrun": row.ours,
                 "peer": row.peer,
-                "peer_name": row.peer_name.unwrap_or(self.peer),
+                "peer_name": self.peer,
                 "at_most": row.at_most,
                 "met": row.at_most.map(|target| row.ours <= target),
             })
         };
         let rows: Vec<_> = self.rows.iter().map(row).collect();
-        let report = json!({ "containerd": self.containerd, "rows": rows });
-        println!("{}", serde_json::to_string_pretty(&report).context("cannot print the report")?);
-        Ok(())
+        json!({ "containerd": self.containerd, "rows": rows })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use micrun_image_builder::boot;
 use micrun_image_builder::check::{Report, advise, examine, resource_table};
-use micrun_image_builder::detect::{guess_board, identify, segment_outside};
+use micrun_image_builder::detect::{guess_board, identify, outside_memory};
 use micrun_image_builder::elf::Elf;
 use micrun_image_builder::source::{self, ReadAt as _};
 use micrun_image_spec::board::Boards;
@@ -34,8 +34,8 @@ fn judge(elf: &Elf<'_>, report: &mut Report) -> io::Result<()> {
     advise(elf, identity.as_ref(), report);
     let guess = guess_board(elf, identity.as_ref().map(|identity| &identity.rtos), &BOARDS);
     let board = guess.map(|guess| guess.board);
-    if let Some(board) = board {
-        segment_outside(elf, board);
+    if let Some(outside) = board.and_then(|board| outside_memory(elf, board)) {
+        assert!(outside.size > 0);
     }
     for pedestal in Pedestal::ALL {
         resource_table(elf, Some(pedestal), board, report);

@@ -50,22 +50,20 @@ fn given() -> Vec<Defect> {
 }
 
 fn raw() -> Vec<Defect> {
-    let good = ":0400000000800020 5C\n:00000001FF\n".replace(' ', "");
+    let based = ":020000040800F2\n:04000000008000205C\n:0400000508000001EE\n:00000001FF\n".to_owned();
+    let good = ":04000000008000205C\n:00000001FF\n".to_owned();
     vec![
         made("raw_firmware/good.hex", Code::Wrapped, good.as_bytes()),
+        made("raw_firmware/base.hex", Code::Wrapped, based.clone()),
         made(
-            "raw_firmware/base.hex",
-            Code::Wrapped,
-            ":020000040800F2\n:0400000000800020 5C\n:0400000508000041AE\n:00000001FF\n".replace(' ', ""),
+            "raw_firmware/entry-outside.hex",
+            Code::BadRawAddress,
+            based.replace("0400000508000001EE", "0400000508000041AE"),
         ),
         made("raw_firmware/checksum.hex", Code::BadHexFile, good.replace("5C", "5D")),
         made("raw_firmware/no-end.hex", Code::BadHexFile, &good[..good.len() - 12]),
         made("raw_firmware/odd.hex", Code::BadHexFile, ":04000000008000205\n"),
-        made(
-            "raw_firmware/overlap.hex",
-            Code::BadHexFile,
-            good.replacen(":0", ":0400000000800020 5C\n:0", 1).replace(' ', ""),
-        ),
+        made("raw_firmware/overlap.hex", Code::BadHexFile, good.replacen(":0", ":04000000008000205C\n:0", 1)),
         made("raw_firmware/last.bin", Code::Wrapped, [0x55; 256]),
         made("raw_firmware/beyond.bin", Code::BadRawAddress, [0x55; 257]),
     ]

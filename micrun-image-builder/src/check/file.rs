@@ -42,6 +42,10 @@ fn what_to_give_instead(file: &dyn ReadAt) -> &'static str {
         Some(Foreign::Uf2) => "this looks like UF2; give the ELF file that it was made from",
         Some(Foreign::Archive) => "this is a library; give the ELF file that the linker wrote",
         Some(Foreign::Gzip) => "this is gzip data; unpack it first",
+        _ if source::bytes(file, 257, 5).is_ok_and(|magic| magic == b"ustar") => {
+            "this is a tar archive; if it is an image, its firmware comes out with: \
+             micrun-image-builder extract ARCHIVE --elf FILE"
+        }
         _ if bytes.get(0x38..0x3c) == Some(b"ARM\x64") => {
             "this is a raw arm64 Image; give the ELF file that it was made from, or say where it is loaded: \
              --arch aarch64 --load-address 0x40000000"

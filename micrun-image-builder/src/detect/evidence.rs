@@ -45,8 +45,16 @@ impl Traces {
             .flat_map(|profile| profile.symbols)
             .map(|name| (name.as_bytes(), *name))
             .collect();
+        // A file has tens of thousands of symbols, and most begin like none of these.
+        let mut beginnings = [false; 256];
+        for first in wanted.keys().filter_map(|name| name.first()) {
+            beginnings[usize::from(*first)] = true;
+        }
         elf.each_symbol(|symbol| {
-            if let Some(&known) = wanted.get(symbol.name) {
+            let first = symbol.name.first().copied().unwrap_or_default();
+            if beginnings[usize::from(first)]
+                && let Some(&known) = wanted.get(symbol.name)
+            {
                 self.symbols.insert(known);
             }
             self.has_config_symbols |= symbol.absolute && symbol.name.starts_with(b"CONFIG_");

@@ -65,13 +65,17 @@ pub(super) enum Compressor<W: Write> {
 impl<W: Write> Compressor<W> {
     /// Zstd's own default. Higher levels take several times as long for a few percent.
     const ZSTD_LEVEL: i32 = 3;
+    /// For layers so small that it costs a millisecond; at its default, zstd loses to gzip there.
+    const ZSTD_LEVEL_SMALL: i32 = 5;
+    const SMALL: u64 = 512 << 10;
     /// 512 KiB: firmware does not repeat itself over longer distances, and readers need this much memory too.
     const ZSTD_WINDOW_LOG: u32 = 19;
 
     pub(super) fn new(compression: Compression, inner: W, input_size: u64) -> io::Result<Self> {
         Ok(match compression {
             Compression::Zstd => {
-                let mut encoder = zstd::Encoder::new(inner, Self::ZSTD_LEVEL)?;
+                let level = if input_size <= Self::SMALL { Self::ZSTD_LEVEL_SMALL } else { Self::ZSTD_LEVEL };
+                let mut encoder = zstd::Encoder::new(inner, level)?;
                 encoder.window_log(Self::ZSTD_WINDOW_LOG)?;
                 encoder.set_pledged_src_size(Some(input_size))?;
                 Compressor::Zstd(encoder)

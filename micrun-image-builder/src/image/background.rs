@@ -9,11 +9,11 @@ use std::thread::{self, JoinHandle};
 use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
 
 /// From how many bytes on a thread is worth it.
-const LARGE: u64 = 512 << 10;
+const LARGE: u64 = 8 << 20;
 /// Bytes that are handed over at a time.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 256 << 10;
 /// Pieces that may wait. With those in work on either side, this bounds the memory.
-const WAITING: usize = 4;
+const WAITING: usize = 2;
 
 /// Passes bytes on to a writer and hashes them, here or on a thread of its own.
 pub(super) enum Hasher<W: Write> {

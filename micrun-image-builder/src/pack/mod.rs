@@ -274,7 +274,7 @@ fn look_at<'a, T>(
 
 /// What runs in the firmware, and the digest of the whole file: two passes that know nothing of each other.
 fn identify_and_hash(elf: &Elf<'_>) -> io::Result<(Option<Identity>, Sha256Digest)> {
-    const WORTH_A_THREAD: u64 = 512 << 10;
+    const WORTH_A_THREAD: u64 = 8 << 20;
     let (file, size) = (elf.file(), elf.file_len());
     let digest = || {
         let mut hasher = HashingWriter::new(io::sink());

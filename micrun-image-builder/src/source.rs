@@ -4,9 +4,11 @@
 //! headers and tables are read where they lie, up to fixed sizes, and the rest passes through in pieces.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
+
+use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
 
 /// Bytes that can be read anywhere. Their number does not change.
 pub trait ReadAt: Send + Sync {
@@ -116,6 +118,30 @@ pub fn bytes(source: &dyn ReadAt, offset: u64, len: u64) -> io::Result<Vec<u8>> 
     let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(io::Error::other)?];
     reader(source, range).read_exact(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The digest of all of it.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn digest(source: &dyn ReadAt) -> io::Result<Sha256Digest> {
+    let mut hasher = HashingWriter::new(io::sink());
+    io::copy(&mut BufReader::with_capacity(128 << 10, reader(source, 0..source.size())), &mut hasher)?;
+    Ok(hasher.finish().1)
+}
+
+/// The same bytes as ranges in order that neither overlap nor touch.
+pub fn join(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = ranges.filter(|range| !range.is_empty()).collect();
+    ranges.sort_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
 }
 
 /// A range, cut where the source ends.

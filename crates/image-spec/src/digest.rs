@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-use crate::text::{excerpt, serde_as_string};
+use crate::text::{excerpt, hex, serde_as_string};
 
 /// Text that is no SHA-256 digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +36,7 @@ impl Sha256Digest {
 
     /// The 64 hex digits without the prefix: the file name in an OCI layout.
     pub fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0)
     }
 
     /// The 32 bytes.

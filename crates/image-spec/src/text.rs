@@ -34,6 +34,11 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
+/// Two lower-case hex digits for each byte.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Shortens and escapes a value from outside so that an error message stays one readable line.
 pub fn excerpt(text: &str) -> String {
     const LIMIT: usize = 60;

@@ -1,16 +1,14 @@
 //! Layers, and the files in them.
 
-use std::io;
-
-use micrun_image_spec::digest::HashingReader;
 use micrun_image_spec::{BOOT_IMAGE_PATH, CLIENT_CONF_PATH, FIRMWARE_PATH};
 use oci_spec::image::Descriptor;
 
 use super::{add, report_store_error};
 use crate::check::{Code, Report};
 use crate::rootfs::{LayerProblem, Node, Problem, RootFs};
+use crate::store::copy::verify;
 use crate::store::graph::Graph;
-use crate::store::{Source, StoreError, digest_of};
+use crate::store::{Source, digest_of};
 
 /// Files that are named as not belonging there.
 const MAX_NAMED: usize = 5;
@@ -88,17 +86,5 @@ pub(super) fn check_referrers(source: &dyn Source, root: &Descriptor, report: &m
                 report_store_error(&part, &error, report);
             }
         }
-    }
-}
-
-fn verify(source: &dyn Source, blob: &Descriptor) -> Result<(), StoreError> {
-    use std::io::Read as _;
-    let expected = digest_of(blob)?;
-    let mut reader = HashingReader::new(source.open(blob, 0)?.take(blob.size().saturating_add(1)));
-    io::copy(&mut reader, &mut io::sink()).map_err(StoreError::read(expected.to_string()))?;
-    let size = reader.byte_count();
-    match reader.finish().1 {
-        actual if actual == expected && size == blob.size() => Ok(()),
-        actual => Err(StoreError::Corrupt { expected, actual, size }),
     }
 }

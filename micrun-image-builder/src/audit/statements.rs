@@ -4,7 +4,6 @@
 //! annotations say is said to people and policies, and to nobody else.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use micrun_image_spec::CLIENT_CONF_PATH;
@@ -12,7 +11,7 @@ use micrun_image_spec::annotation::{
     self, BOARD, CONTAINER_FIRMWARE_HASH, CONTAINER_FIRMWARE_PATH, CONTAINER_OS, Kind, PED_CONF, PED_PEDESTAL,
 };
 use micrun_image_spec::client_conf::{ClientConf, Key};
-use micrun_image_spec::digest::{HashingReader, Sha256Digest};
+use micrun_image_spec::digest::Sha256Digest;
 use micrun_image_spec::firmware::Pedestal;
 use micrun_image_spec::rootfs_path::RootfsPath;
 use micrun_image_spec::units::Mib;
@@ -266,11 +265,12 @@ impl Firmware<'_> {
             let remedy = "state container.firmware_hash in client.conf and in the annotations";
             return add(self.report, part, Code::NoFirmwareHash, None, message, remedy);
         }
-        let mut reader = HashingReader::new(source::reader(data, 0..data.size()));
-        if let Err(error) = io::copy(&mut reader, &mut io::sink()) {
-            return add(self.report, part, Code::LayerUnreadable, None, error.to_string(), "try again");
-        }
-        let actual = reader.finish().1;
+        let actual = match source::digest(data) {
+            Ok(actual) => actual,
+            Err(error) => {
+                return add(self.report, part, Code::LayerUnreadable, None, error.to_string(), "try again");
+            }
+        };
         for (who, hash) in hashes.iter().filter(|(_, hash)| hash.parse() != Ok(actual)) {
             let message =
                 format!("the firmware's digest is {actual}, and {CONTAINER_FIRMWARE_HASH} says {hash}");

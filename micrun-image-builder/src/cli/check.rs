@@ -15,7 +15,7 @@ use super::places::Places;
 use super::registry::RegistryArgs;
 use super::render::{self, printable};
 use super::subject::{Opened, Subject};
-use super::{BoardDirs, CliError};
+use super::{BoardDirs, CliError, print_json};
 use crate::audit::{self, audit};
 use crate::check::{self, Code, Report, Severity, sarif};
 use crate::image::Platform;
@@ -201,11 +201,6 @@ impl<'a> Outcome<'a> {
         text += &format!("{}: {}\n", printable(&self.file), counts.join(", "));
         io::stdout().write_all(text.as_bytes())
     }
-}
-
-fn print_json(value: &impl Serialize) -> io::Result<()> {
-    let text = serde_json::to_string_pretty(value)?;
-    writeln!(io::stdout(), "{text}")
 }
 
 /// Says what a code means, as `rustc --explain` does.

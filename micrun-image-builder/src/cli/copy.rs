@@ -10,7 +10,7 @@ use super::places::Places;
 use super::registry::RegistryArgs;
 use super::render::printable;
 use super::summary::{print, print_json, shown};
-use super::{CliError, Format, places};
+use super::{CliError, Format, Printing, places};
 use crate::image::Epoch;
 use crate::store::Location;
 use crate::store::copy::copy;
@@ -27,12 +27,8 @@ pub(super) struct CopyArgs {
     /// Leave behind what refers to the image: signatures, bills of materials, debug information
     #[arg(long)]
     no_referrers: bool,
-    /// How to print the result
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Print errors only
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    printing: Printing,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -59,7 +55,7 @@ struct Summary {
 }
 
 pub(super) fn run(args: &CopyArgs) -> Result<ExitCode, CliError> {
-    let places = Places::new(&args.registry, args.quiet);
+    let places = Places::new(&args.registry, args.printing.quiet);
     let source = places.source(&args.source)?;
     let root = source.resolve()?;
     let sink = places.sink(&args.destination, name(&args.source, &root), Epoch::default())?;
@@ -73,9 +69,9 @@ pub(super) fn run(args: &CopyArgs) -> Result<ExitCode, CliError> {
         blobs_present: copied.present,
         referrers: copied.referrers,
     };
-    match args.format {
+    match args.printing.format {
         Format::Json => print_json(&summary, args.destination == Location::Stdout)?,
-        Format::Text if args.quiet => {}
+        Format::Text if args.printing.quiet => {}
         Format::Text => print(&args.destination, text(&summary).as_bytes())?,
     }
     Ok(ExitCode::SUCCESS)

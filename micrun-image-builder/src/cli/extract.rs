@@ -15,7 +15,7 @@ use super::places::Places;
 use super::registry::RegistryArgs;
 use super::render::printable;
 use super::subject::Subject;
-use super::{CliError, Format};
+use super::{CliError, Format, Printing};
 use crate::contents::ImageContents;
 use crate::image::{Platform, Spool};
 use crate::source::{self, ReadAt};
@@ -47,12 +47,8 @@ pub(super) struct ExtractArgs {
     /// Of an image for several platforms, the one to take [default: this machine's]
     #[arg(long, value_name = "linux/ARCH")]
     platform: Option<Platform>,
-    /// How to print the result
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Print errors only
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    printing: Printing,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -90,7 +86,7 @@ pub(super) fn run(args: &ExtractArgs) -> Result<ExitCode, CliError> {
         let message = "say what to extract: --elf FILE, --boot-image FILE, --client-conf FILE, --debug FILE, or --output-dir DIR";
         return Err(CliError::Usage(message.to_owned()));
     }
-    let source = args.image.open_image(&Places::new(&args.registry, args.quiet))?;
+    let source = args.image.open_image(&Places::new(&args.registry, args.printing.quiet))?;
     let mut extracted = Vec::new();
     if inside.into_iter().chain([&args.output_dir]).any(Option::is_some) {
         let contents = ImageContents::open(source.as_ref(), args.platform.as_ref())?;
@@ -102,8 +98,8 @@ pub(super) fn run(args: &ExtractArgs) -> Result<ExitCode, CliError> {
     if let Some(path) = &args.debug {
         extracted.push(extract_debug(source.as_ref(), path)?);
     }
-    if args.format == Format::Json || !args.quiet {
-        print(&extracted, args.format, to_stdout > 0)?;
+    if args.printing.format == Format::Json || !args.printing.quiet {
+        print(&extracted, args.printing.format, to_stdout > 0)?;
     }
     Ok(ExitCode::SUCCESS)
 }

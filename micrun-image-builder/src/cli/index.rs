@@ -9,7 +9,7 @@ use super::places::Places;
 use super::registry::RegistryArgs;
 use super::render::printable;
 use super::summary::{print, print_json, shown};
-use super::{CliError, Format, places};
+use super::{CliError, Format, Printing, places};
 use crate::image::{Epoch, Reference};
 use crate::store::Location;
 use crate::store::join::{Part, join};
@@ -41,12 +41,8 @@ struct CreateArgs {
     /// output
     #[arg(short, long, value_name = "OUTPUT")]
     output: Location,
-    /// How to print the result
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Print errors only
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    printing: Printing,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -81,7 +77,7 @@ impl Summary {
 
 pub(super) fn run(args: &IndexArgs) -> Result<ExitCode, CliError> {
     let IndexCommand::Create(args) = &args.command;
-    let places = Places::new(&args.registry, args.quiet);
+    let places = Places::new(&args.registry, args.printing.quiet);
     let mut parts = Vec::new();
     for image in &args.images {
         parts.push(Part { name: image.to_string(), source: places.source(image)? });
@@ -96,9 +92,9 @@ pub(super) fn run(args: &IndexArgs) -> Result<ExitCode, CliError> {
         digest: joined.descriptor().digest().to_string(),
         platforms: joined.platforms().collect(),
     };
-    match args.format {
+    match args.printing.format {
         Format::Json => print_json(&summary, args.output == Location::Stdout)?,
-        Format::Text if args.quiet => {}
+        Format::Text if args.printing.quiet => {}
         Format::Text => print(&args.output, summary.text().as_bytes())?,
     }
     Ok(ExitCode::SUCCESS)

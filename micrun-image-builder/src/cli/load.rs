@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Format;
+use super::Printing;
 use super::registry::RegistryArgs;
 use crate::containerd::{DEFAULT_ADDRESS, Namespace};
 use crate::image::Reference;
@@ -27,12 +27,8 @@ pub(super) struct LoadArgs {
     /// Load what refers to the image too: signatures, bills of materials, debug information
     #[arg(long)]
     referrers: bool,
-    /// How to print the result
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Print errors only
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    printing: Printing,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -92,7 +88,7 @@ mod unix {
     }
 
     pub(in super::super) fn run(args: &LoadArgs) -> Result<ExitCode, CliError> {
-        let places = Places::new(&args.registry, args.quiet);
+        let places = Places::new(&args.registry, args.printing.quiet);
         let source = places.source(&args.image)?;
         let root = source.resolve()?;
         let name = match &args.name {
@@ -113,9 +109,9 @@ mod unix {
             blobs_present: copied.present,
             referrers: copied.referrers,
         };
-        match args.format {
+        match args.printing.format {
             Format::Json => print_json(&summary)?,
-            Format::Text if !args.quiet => print_text(&summary)?,
+            Format::Text if !args.printing.quiet => print_text(&summary)?,
             Format::Text => {}
         }
         Ok(ExitCode::SUCCESS)
@@ -137,7 +133,7 @@ mod unix {
     /// A namespace comes into being by being used, so a wrong one is no error, but nobody would find the image.
     fn warn_of_new_namespace(args: &LoadArgs, sink: &ContainerdSink) -> Result<(), CliError> {
         let known = sink.namespaces()?;
-        if !args.quiet && !known.iter().any(|known| known == args.namespace.as_str()) {
+        if !args.printing.quiet && !known.iter().any(|known| known == args.namespace.as_str()) {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             writeln!(
                 io::stderr(),

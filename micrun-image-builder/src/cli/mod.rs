@@ -106,8 +106,7 @@ enum Command {
 
 /// Prints JSON for programs.
 fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
-    let text = serde_json::to_string_pretty(value)?;
-    writeln!(io::stdout(), "{text}")
+    summary::print_json(value, false)
 }
 
 /// How results are printed.
@@ -117,6 +116,17 @@ enum Format {
     Text,
     /// For programs
     Json,
+}
+
+/// How the result of a command is printed.
+#[derive(clap::Args)]
+struct Printing {
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Print errors only
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 /// The directories with this machine's own boards.

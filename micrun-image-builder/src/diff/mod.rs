@@ -8,7 +8,7 @@
 use std::io;
 
 use micrun_image_spec::board::Boards;
-use micrun_image_spec::digest::{HashingReader, Sha256Digest};
+use micrun_image_spec::digest::Sha256Digest;
 use serde::Serialize;
 
 mod code;
@@ -112,7 +112,5 @@ pub fn diff(before: &Side<'_>, after: &Side<'_>, boards: &Boards) -> Result<Diff
 }
 
 fn file_facts(file: &dyn ReadAt) -> io::Result<FileFacts> {
-    let mut reader = HashingReader::new(source::reader(file, 0..file.size()));
-    io::copy(&mut reader, &mut io::sink())?;
-    Ok(FileFacts { size: file.size(), digest: reader.finish().1 })
+    Ok(FileFacts { size: file.size(), digest: source::digest(file)? })
 }

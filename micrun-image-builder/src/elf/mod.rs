@@ -136,20 +136,7 @@ impl<'a> Elf<'a> {
 
     /// The parts of the file that are loaded, joined where they overlap, in order.
     pub fn loaded_ranges(&self) -> Vec<Range<u64>> {
-        let mut ranges: Vec<Range<u64>> = self
-            .loads()
-            .map(|s| source::clamp(self.file, s.offset, s.filesz))
-            .filter(|r| !r.is_empty())
-            .collect();
-        ranges.sort_by_key(|range| range.start);
-        let mut joined: Vec<Range<u64>> = Vec::new();
-        for range in ranges {
-            match joined.last_mut() {
-                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-                _ => joined.push(range),
-            }
-        }
-        joined
+        source::join(self.loads().map(|s| source::clamp(self.file, s.offset, s.filesz)))
     }
 
     /// Up to `len` bytes at a load address, as far as the file has them; `len` must be bounded by the caller.

@@ -2,7 +2,6 @@
 //! manifest of its own, whose subject is the image's (image-spec, "Guidelines for Artifact Usage").
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
 
 use micrun_image_spec::digest::Sha256Digest;
 use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
@@ -31,20 +30,12 @@ impl<'a> Attachment<'a> {
         let mut descriptor =
             documents::descriptor(MediaType::from(media_type), Sha256Digest::of(&bytes), bytes.len() as u64)?;
         descriptor.set_annotations(Some(HashMap::from([(TITLE.to_owned(), title.to_owned())])));
-        Ok(Attachment { descriptor, data: Box::new(InMemory(bytes)) })
+        Ok(Attachment { descriptor, data: Box::new(bytes) })
     }
 
     /// Bytes of any size that somebody else has described: media type, size, digest, annotations.
     pub fn described(descriptor: Descriptor, data: Box<dyn Data + 'a>) -> Self {
         Attachment { descriptor, data }
-    }
-}
-
-struct InMemory(Vec<u8>);
-
-impl Data for InMemory {
-    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, StoreError> {
-        self.0.as_slice().open(offset)
     }
 }
 
@@ -140,5 +131,5 @@ pub enum ArtifactError {
 fn empty() -> Result<Attachment<'static>, ImageError> {
     let descriptor =
         documents::descriptor(MediaType::EmptyJSON, Sha256Digest::of(EMPTY), EMPTY.len() as u64)?;
-    Ok(Attachment::described(descriptor, Box::new(InMemory(EMPTY.to_vec()))))
+    Ok(Attachment::described(descriptor, Box::new(EMPTY.to_vec())))
 }

@@ -8,8 +8,8 @@ use std::thread::{self, JoinHandle};
 
 use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
 
-/// From how many bytes on a thread is worth it.
-const LARGE: u64 = 8 << 20;
+/// From how many bytes on a second thread is worth it.
+pub(crate) const WORTH_A_THREAD: u64 = 8 << 20;
 /// Bytes that are handed over at a time.
 const PIECE: usize = 256 << 10;
 /// Pieces that may wait. With those in work on either side, this bounds the memory.
@@ -33,7 +33,7 @@ pub(super) struct Beside<W> {
 
 impl<W: Write> Hasher<W> {
     pub(super) fn new(inner: W, size: u64) -> Self {
-        if size < LARGE {
+        if size < WORTH_A_THREAD {
             Hasher::Here(HashingWriter::new(inner))
         } else {
             Hasher::Beside(Beside::new(inner))
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn both_ways_give_the_same() {
         let bytes: Vec<u8> = (0..3 * PIECE + 17).map(|i| (i * i / 7) as u8).collect();
-        for size in [0, LARGE] {
+        for size in [0, WORTH_A_THREAD] {
             let mut hasher = Hasher::new(Vec::new(), size);
             for part in bytes.chunks(1000) {
                 hasher.write_all(part).unwrap();

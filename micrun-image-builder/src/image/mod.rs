@@ -20,6 +20,7 @@ mod reference;
 mod spool;
 
 pub use artifact::{Artifact, ArtifactError, Attachment};
+pub(crate) use background::WORTH_A_THREAD;
 pub use compression::{Compression, UnknownCompression};
 pub(crate) use documents::descriptor;
 pub use epoch::{BadEpoch, Epoch};

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use micrun_image_spec::text::hex;
 use serde::Serialize;
 
 use crate::check::debug_info_size;
@@ -31,6 +32,6 @@ pub(super) fn read(elf: &Elf<'_>, symbols: u64) -> io::Result<DebugInfo> {
         // A compressed section begins with something else.
         dwarf: version.map(u16::from_le_bytes).filter(|version| (2..=5).contains(version)),
         symbols,
-        build_id: build_id.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect()),
+        build_id: build_id.map(|id| hex(&id)),
     })
 }

@@ -1,11 +1,11 @@
 //! From a firmware and a few options to an image: reads, checks, recognises, decides, packs.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufReader};
+use std::io;
 use std::thread;
 
 use micrun_image_spec::board::{BoardProfile, Boards};
-use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
+use micrun_image_spec::digest::Sha256Digest;
 use micrun_image_spec::firmware::{Pedestal, Rtos};
 use micrun_image_spec::{BOOT_IMAGE_PATH, CLIENT_CONF_PATH, FIRMWARE_PATH};
 
@@ -26,7 +26,7 @@ use crate::boot::raw::{self, RawOptions, WrappedElf};
 use crate::check::{self, Code, Report};
 use crate::detect::{self, Identity};
 use crate::elf::Elf;
-use crate::image::{Compression, Contents, Epoch, Image, ImageError, LayerFile, Platform, Reference};
+use crate::image::{self, Compression, Contents, Epoch, Image, ImageError, LayerFile, Platform, Reference};
 use crate::sbom::{self, FileDigests, PackedFile, Sbom};
 use crate::source::{self, ReadAt};
 use crate::strip::debug::DebugFacts;
@@ -274,18 +274,12 @@ fn look_at<'a, T>(
 
 /// What runs in the firmware, and the digest of the whole file: two passes that know nothing of each other.
 fn identify_and_hash(elf: &Elf<'_>) -> io::Result<(Option<Identity>, Sha256Digest)> {
-    const WORTH_A_THREAD: u64 = 8 << 20;
-    let (file, size) = (elf.file(), elf.file_len());
-    let digest = || {
-        let mut hasher = HashingWriter::new(io::sink());
-        io::copy(&mut BufReader::with_capacity(128 << 10, source::reader(file, 0..size)), &mut hasher)?;
-        Ok(hasher.finish().1)
-    };
-    if size < WORTH_A_THREAD {
-        return Ok((detect::identify(elf)?, digest()?));
+    let file = elf.file();
+    if file.size() < image::WORTH_A_THREAD {
+        return Ok((detect::identify(elf)?, source::digest(file)?));
     }
     thread::scope(|scope| {
-        let digest = scope.spawn(digest);
+        let digest = scope.spawn(|| source::digest(file));
         let identity = detect::identify(elf)?;
         let digest = digest.join().unwrap_or_else(|_| Err(io::Error::other("the hashing thread failed")))?;
         Ok((identity, digest))

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 
 use micrun_image_spec::digest::Sha256Digest;
 use micrun_image_spec::firmware::Rtos;
+use micrun_image_spec::text::hex;
 use serde::Serialize;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
@@ -163,10 +164,6 @@ fn verification_code(files: &[PackedFile]) -> String {
     let mut digests: Vec<_> = files.iter().map(|file| hex(&file.digests.sha1)).collect();
     digests.sort();
     hex(&Sha1::digest(digests.concat()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Serialize)]

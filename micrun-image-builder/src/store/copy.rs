@@ -6,7 +6,7 @@ use micrun_image_spec::digest::{HashingReader, Sha256Digest};
 use oci_spec::image::Descriptor;
 
 use super::graph::Graph;
-use super::progress::Progress;
+use super::progress::{Progress, Silent};
 use super::{Data, Sink, Source, StoreError, digest_of};
 
 /// What was copied.
@@ -125,6 +125,15 @@ impl Read for Counted<'_> {
         self.progress.advance(n as u64);
         Ok(n)
     }
+}
+
+/// Reads a blob to its end and compares its digest.
+///
+/// # Errors
+/// If it cannot be read, or is not what the descriptor says.
+pub fn verify(source: &dyn Source, blob: &Descriptor) -> Result<(), StoreError> {
+    let data = BlobOf { source, blob, progress: &Silent };
+    copy_verified(blob, &data, &mut io::sink(), "nothing")
 }
 
 /// Copies a blob into a file and compares its digest.

@@ -2,15 +2,16 @@
 //! takes as it is. docs/design/artifacts.md describes the artifact.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 
-use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
-use oci_spec::image::{Descriptor, DescriptorBuilder, MediaType};
+use micrun_image_spec::digest::Sha256Digest;
+use micrun_image_spec::text::hex;
+use oci_spec::image::{Descriptor, MediaType};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::elf::Elf;
-use crate::image::{Artifact, ArtifactError, Attachment, Epoch};
+use crate::image::{self, Artifact, ArtifactError, Attachment, Epoch};
 use crate::source::{self, ReadAt};
 use crate::store::{Data, Source, StoreError, digest_of, read_document};
 
@@ -40,11 +41,9 @@ impl DebugFacts {
     /// # Errors
     /// If it cannot be read.
     pub fn read(elf: &Elf<'_>) -> io::Result<Self> {
-        let (file, size) = (elf.file(), elf.file_len());
-        let mut hasher = HashingWriter::new(io::sink());
-        io::copy(&mut BufReader::with_capacity(128 << 10, source::reader(file, 0..size)), &mut hasher)?;
-        let build_id = elf.build_id()?.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect());
-        Ok(DebugFacts { digest: hasher.finish().1, size, build_id })
+        let digest = source::digest(elf.file())?;
+        let build_id = elf.build_id()?.map(|id| hex(&id));
+        Ok(DebugFacts { digest, size: elf.file_len(), build_id })
     }
 
     /// The artifact that brings the file to an image whose firmware has the digest `firmware`. `title` is the name under
@@ -54,7 +53,7 @@ impl DebugFacts {
     /// If the image's digest is no sha256.
     pub fn attach<'a>(
         &self,
-        image: &Descriptor,
+        subject: &Descriptor,
         firmware: Sha256Digest,
         title: &str,
         file: &'a dyn ReadAt,
@@ -62,20 +61,10 @@ impl DebugFacts {
     ) -> Result<Artifact<'a>, ArtifactError> {
         let mut annotations = BTreeMap::from([(FIRMWARE_HASH.to_owned(), firmware.to_string())]);
         annotations.extend(self.build_id.clone().map(|id| (BUILD_ID.to_owned(), id)));
-        let descriptor = DescriptorBuilder::default()
-            .media_type(MediaType::from(MEDIA_TYPE))
-            .digest(
-                self.digest
-                    .to_string()
-                    .parse::<oci_spec::image::Digest>()
-                    .map_err(crate::image::ImageError::from)?,
-            )
-            .size(self.size)
-            .annotations(HashMap::from([(TITLE.to_owned(), title.to_owned())]))
-            .build()
-            .map_err(crate::image::ImageError::from)?;
+        let mut descriptor = image::descriptor(MediaType::from(MEDIA_TYPE), self.digest, self.size)?;
+        descriptor.set_annotations(Some(HashMap::from([(TITLE.to_owned(), title.to_owned())])));
         let file = Attachment::described(descriptor, Box::new(Whole(file)));
-        Artifact::new(image, MEDIA_TYPE, vec![file], annotations, epoch)
+        Artifact::new(subject, MEDIA_TYPE, vec![file], annotations, epoch)
     }
 }
 

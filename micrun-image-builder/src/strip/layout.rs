@@ -78,7 +78,7 @@ fn fixed_ranges(elf: &Elf<'_>, kept: &Kept) -> Vec<Range<u64>> {
     let segments = elf.segments.iter().map(|s| source::clamp(elf.file(), s.offset, s.filesz));
     let loaded = kept.headers.iter().filter(|header| is_loaded(header) && has_bytes(header));
     let sections = loaded.map(|header| source::clamp(elf.file(), header.sh_offset, header.sh_size));
-    join(elf.header_ranges().into_iter().chain(segments).chain(sections))
+    source::join(elf.header_ranges().into_iter().chain(segments).chain(sections))
 }
 
 /// True for a section that finds a new place behind the fixed part.
@@ -95,7 +95,7 @@ fn fixed_part(elf: &Elf<'_>, kept: &Kept, fixed_end: u64, elf_header: Vec<u8>) -
     let sections = sections.map(|header| source::clamp(elf.file(), header.sh_offset, header.sh_size));
     let mut part = Pieces { pieces: Vec::new(), end: 0 };
     part.push(elf_header.len() as u64, Content::Bytes(elf_header));
-    for range in join(fixed_ranges(elf, kept).into_iter().chain(sections)) {
+    for range in source::join(fixed_ranges(elf, kept).into_iter().chain(sections)) {
         let start = range.start.max(part.end);
         part.push(start - part.end, Content::Zeros);
         part.push(range.end.saturating_sub(start), Content::File(start));
@@ -105,20 +105,6 @@ fn fixed_part(elf: &Elf<'_>, kept: &Kept, fixed_end: u64, elf_header: Vec<u8>) -
 
 fn has_bytes(header: &SectionHeader) -> bool {
     header.sh_type != SHT_NOBITS
-}
-
-/// The same bytes as ranges in order that do not touch.
-fn join(ranges: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
-    let mut ranges: Vec<Range<u64>> = ranges.filter(|range| !range.is_empty()).collect();
-    ranges.sort_by_key(|range| range.start);
-    let mut joined: Vec<Range<u64>> = Vec::new();
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => joined.push(range),
-        }
-    }
-    joined
 }
 
 /// The ELF header, with another place and number of section headers.

@@ -11,7 +11,7 @@ use self::key::KeyPlace;
 use super::places::Places;
 use super::registry::RegistryArgs;
 use super::render::printable;
-use super::{CliError, Format, print_json};
+use super::{CliError, Format, Printing, print_json};
 use crate::sign::{self, Rejected, Signed, Verified, VerifyError, verify_image};
 use crate::store::Location;
 
@@ -32,12 +32,8 @@ pub(super) struct SignArgs {
     /// Store the signature under the tag sha256-DIGEST.sig, as cosign did before version 3. Needs a registry
     #[arg(long)]
     legacy: bool,
-    /// How to print the result
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Print errors only
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    printing: Printing,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -59,12 +55,8 @@ pub(super) struct VerifyArgs {
     /// The public key: a file, or env://VARIABLE
     #[arg(long, value_name = "FILE")]
     key: KeyPlace,
-    /// How to print the result
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Print errors only
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    printing: Printing,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -81,10 +73,11 @@ Exit status: 0 the key signed this image, 1 it did not or that cannot be found o
 pub(super) fn sign(args: &SignArgs) -> Result<ExitCode, CliError> {
     place::check_format(&args.image, args.legacy)?;
     let key = args.key.private()?;
-    let signed = place::sign(&Places::new(&args.registry, args.quiet), &args.image, &key, args.legacy)?;
-    match args.format {
+    let signed =
+        place::sign(&Places::new(&args.registry, args.printing.quiet), &args.image, &key, args.legacy)?;
+    match args.printing.format {
         Format::Json => print_json(&SignSummary::of(&args.image, &signed))?,
-        Format::Text if args.quiet => {}
+        Format::Text if args.printing.quiet => {}
         Format::Text => writeln!(
             io::stdout(),
             "signed {}\n  digest     {}\n  signature  {}",
@@ -98,15 +91,15 @@ pub(super) fn sign(args: &SignArgs) -> Result<ExitCode, CliError> {
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<ExitCode, CliError> {
     let key = args.key.public()?;
-    let source = Places::new(&args.registry, args.quiet).source(&args.image)?;
+    let source = Places::new(&args.registry, args.printing.quiet).source(&args.image)?;
     let result = verify_image(source.as_ref(), &key);
-    if args.format == Format::Json
+    if args.printing.format == Format::Json
         && let Some(summary) = VerifySummary::of(&args.image, &result)
     {
         print_json(&summary)?;
     }
     let verified = result?;
-    if args.format == Format::Text && !args.quiet {
+    if args.printing.format == Format::Text && !args.printing.quiet {
         print_verified(&args.image, &verified)?;
     }
     Ok(ExitCode::SUCCESS)

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use micrun_image_spec::client_conf::{ClientConf, Key};
-use micrun_image_spec::digest::{HashingReader, Sha256Digest};
+use micrun_image_spec::digest::Sha256Digest;
 use micrun_image_spec::firmware::Pedestal;
 use micrun_image_spec::rootfs_path::RootfsPath;
 use micrun_image_spec::{BOOT_IMAGE_PATH, CLIENT_CONF_PATH};
@@ -100,8 +100,8 @@ pub(super) fn boot_image(
     let named = conf.and_then(ClientConf::pedestal_conf).filter(|_| boots);
     let path = named.map_or(BOOT_IMAGE_PATH.to_owned(), |path| path.to_string());
     let data = open(root, &path, report).ok()?;
-    let read =
-        digest(data.as_ref()).and_then(|digest| Ok((digest, source::bytes(data.as_ref(), 0, HEADER_SIZE)?)));
+    let read = source::digest(data.as_ref())
+        .and_then(|digest| Ok((digest, source::bytes(data.as_ref(), 0, HEADER_SIZE)?)));
     let (digest, beginning) = note_unreadable(read, &path, report)?;
     let header = ImageHeader::parse(&beginning).map(|header| Arm64Header {
         text_offset: Address(header.text_offset),
@@ -128,14 +128,8 @@ pub(super) fn firmware(
         }
     };
     file.size = Some(data.size());
-    file.digest = note_unreadable(digest(data.as_ref()), path, report);
+    file.digest = note_unreadable(source::digest(data.as_ref()), path, report);
     (file, Some(data))
-}
-
-fn digest(data: &dyn ReadAt) -> io::Result<Sha256Digest> {
-    let mut reader = HashingReader::new(source::reader(data, 0..data.size()));
-    io::copy(&mut reader, &mut io::sink())?;
-    Ok(reader.finish().1)
 }
 
 /// The temporary file that an image's file waits in can fail like any other.

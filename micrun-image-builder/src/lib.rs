@@ -81,7 +81,6 @@ pub mod containerd;
 pub mod contents;
 pub mod detect;
 pub mod diff;
-pub mod elf;
 pub mod image;
 pub mod inspect;
 pub mod pack;
@@ -91,8 +90,11 @@ pub mod rootfs;
 pub mod sbom;
 pub mod sign;
 pub mod small_file;
-pub mod source;
 pub mod store;
 pub mod strip;
 pub mod yaml;
 pub mod zephyr;
+
+// The shim reads firmware as well, so the reader has a crate of its own.
+pub use micrun_firmware_elf as elf;
+pub use micrun_firmware_elf::source;

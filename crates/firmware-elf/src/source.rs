@@ -98,13 +98,21 @@ impl ReadAt for RegularFile {
     }
 }
 
+/// Reads from an offset of a file on and says how many bytes it were: one call to the system.
+///
+/// # Errors
+/// If the file cannot be read.
 #[cfg(unix)]
-pub(crate) fn positioned_read(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+pub fn positioned_read(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, buffer, offset)
 }
 
+/// Reads from an offset of a file on and says how many bytes it were: one call to the system.
+///
+/// # Errors
+/// If the file cannot be read.
 #[cfg(windows)]
-pub(crate) fn positioned_read(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+pub fn positioned_read(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
 }
 
@@ -248,7 +256,10 @@ pub fn same(source: &dyn ReadAt, a: u64, b: u64, len: u64) -> io::Result<bool> {
 }
 
 /// Fills the buffer as far as there is something to read.
-pub(crate) fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+///
+/// # Errors
+/// If the reader fails.
+pub fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match reader.read(&mut buffer[filled..]) {

@@ -2,8 +2,7 @@
 //!
 //! It is the contents of the section `.resource_table`. Layouts are those of Linux (include/linux/remoteproc.h) and,
 //! for vendor types, those of openEuler's mcs (library/include/remoteproc/mica_rsc.h): packed, little-endian words.
-//! Decoding is separate from judging, which is done in [`crate::check`]: whatever can be decoded is, and what cannot
-//! is named with its reason.
+//! Decoding is separate from judging: whatever can be decoded is, and what cannot is named with its reason.
 
 use serde::Serialize;
 

@@ -2,7 +2,9 @@
 //!
 //! The file is not read whole: headers and tables are read where they lie. Each is measured against the file before
 //! goblin decodes it, so nothing is allocated by a size that the file merely claims; names, notes and tags are looked
-//! at up to fixed numbers. Nothing here judges: that is [`crate::check`].
+//! at up to fixed numbers. Nothing here judges: the image builder does, with findings, and the shim.
+//!
+//! [`source`] is what all of it reads from.
 
 use std::fmt;
 use std::io;
@@ -18,6 +20,7 @@ mod linkage;
 pub mod resource_table;
 mod sections;
 mod segment;
+pub mod source;
 mod symbols;
 
 pub use build_attributes::BuildAttributes;
@@ -27,7 +30,7 @@ pub use sections::{Section, SectionTable};
 pub use segment::Segment;
 pub use symbols::Symbol;
 
-use crate::source::{self, ReadAt};
+use crate::source::ReadAt;
 use linkage::Linkage;
 
 /// An ELF file for a supported machine, with its tables.
@@ -129,7 +132,7 @@ impl<'a> Elf<'a> {
     }
 
     /// Where the ELF header and the program headers stand in the file.
-    pub(crate) fn header_ranges(&self) -> [Range<u64>; 2] {
+    pub fn header_ranges(&self) -> [Range<u64>; 2] {
         let (header, entry) = if self.is_64_bit() { (64, 56) } else { (52, 32) };
         [0..header, self.headers_at..self.headers_at + entry * self.segments.len() as u64]
     }

@@ -143,7 +143,7 @@ impl Elf<'_> {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub(crate) fn section_headers(&self) -> io::Result<(Vec<SectionHeader>, usize)> {
+    pub fn section_headers(&self) -> io::Result<(Vec<SectionHeader>, usize)> {
         if self.sections.is_empty() {
             return Ok((Vec::new(), 0));
         }

@@ -4,7 +4,7 @@ use std::io;
 
 use micrun_image_spec::firmware::Arch;
 
-/// A file that has no facts to offer. [`crate::check`] turns it into a finding with a code and a remedy.
+/// A file that has no facts to offer. The image builder turns it into a finding with a code and a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file system failed.

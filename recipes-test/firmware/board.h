@@ -24,7 +24,7 @@ void board_put(char c);
 bool board_has_input(void);
 char board_get(void);
 
-/* While off, bytes stay in the UART, and QEMU keeps the sender waiting once that is full. */
+/* While off, bytes stay in the UART, and the sender waits once that is full. */
 void board_receive_interrupt(bool on);
 
 /* Milliseconds since board_init(); wraps after 49 days. */
@@ -37,8 +37,8 @@ extern const uint8_t board_code_max; /* the highest exit code that it carries; 0
 /* Called only where board_can_power_off. The code is ignored where the board cannot carry one. */
 noreturn void board_power_off(uint8_t code);
 
-/* Resets the machine: what a crashed RTOS does on every board here. */
-noreturn void board_reset(void);
+/* The end of a crash: resets the machine as a watchdog would, or has a hypervisor record it. */
+noreturn void board_die(void);
 
 /* Executes an undefined instruction; comes back as the CPU's own exception. */
 void board_crash(void);
@@ -65,10 +65,13 @@ struct fault_register {
 	uintptr_t value;
 };
 
-/* Prints one FAULT line and resets the machine. */
+/* Prints one FAULT line and calls board_die(). */
 noreturn void fault(const struct fault_register *registers, size_t count);
 
-/* ---- defined by boards/<board>/link.ld ---- */
+/* Prints who asks, and powers off. For boards that can be asked from outside. */
+noreturn void asked_to_power_off(const char *by);
+
+/* ---- defined by the linker script ---- */
 
 extern char __text_start[], __text_end[];
 extern char __data_start[], __data_end[];

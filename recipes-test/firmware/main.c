@@ -301,7 +301,7 @@ noreturn void fault(const struct fault_register *registers, size_t count)
 	static bool faulted;
 
 	if (faulted) /* the report itself faulted */
-		board_reset();
+		board_die();
 	faulted = true;
 	put("\r\nFAULT:");
 	for (size_t i = 0; i < count; i++) {
@@ -311,7 +311,15 @@ noreturn void fault(const struct fault_register *registers, size_t count)
 		put_hex(registers[i].value);
 	}
 	put("\r\n");
-	board_reset();
+	board_die();
+}
+
+noreturn void asked_to_power_off(const char *by)
+{
+	put("\r\npowering off: ");
+	put(by);
+	put_line(" asks for it");
+	board_power_off(0);
 }
 
 noreturn void main(void)

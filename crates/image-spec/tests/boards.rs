@@ -4,8 +4,8 @@
 
 use std::fs;
 
-use micrun_image_spec::board::{BoardError, BoardProfile, Boards, ExitConvention, Origin};
-use micrun_image_spec::firmware::Arch;
+use micrun_image_spec::board::{BoardError, BoardProfile, Boards, ExitConvention, Origin, XenConsole};
+use micrun_image_spec::firmware::{Arch, Pedestal};
 use micrun_image_spec::units::Mib;
 
 const MINE: &str = "\
@@ -36,6 +36,8 @@ fn every_builtin_board_is_there() {
             "qemu_riscv32",
             "qemu_riscv64",
             "qemu_x86",
+            "xen_arm64",
+            "xen_arm64_vuart",
         ]
     );
     for (board, origin) in boards.iter() {
@@ -48,6 +50,12 @@ fn every_builtin_board_is_there() {
     assert_eq!(qemu.args.as_slice(), ["-bios", "none"]);
     assert_eq!(boards.get("lm3s6965evb").unwrap().name.as_str(), "qemu_cortex_m3");
     assert!(boards.get("qemu_z80").is_none());
+    let consoles = ["xenvm", "xen_arm64_vuart"].map(|name| {
+        let board = boards.get(name).unwrap();
+        assert_eq!((board.pedestals.as_slice(), &board.qemu), (&[Pedestal::Xen][..], &None));
+        board.xen.clone().unwrap_or_default().console
+    });
+    assert_eq!(consoles, [XenConsole::Pv, XenConsole::Vuart]);
 }
 
 #[test]
@@ -66,6 +74,16 @@ fn a_directory_adds_boards_and_replaces_builtin_ones() {
     assert_eq!(boards.get("mine").unwrap().name.as_str(), "my_board");
     assert_eq!(boards.get("qemu_arm64").unwrap().description, "a board of ours");
     assert_eq!(boards.origin("mine"), Some(&Origin::File(dir.path().join("10-mine.yaml"))));
+}
+
+#[test]
+fn a_section_belongs_to_a_pedestal() {
+    let console = "xen: { console: vuart }\n";
+    let error = BoardProfile::parse("mine", &format!("{MINE}{console}")).unwrap_err();
+    assert!(error.to_string().contains("pedestals does not list xen"), "{error}");
+    let both = MINE.replace("[qemu]", "[qemu, xen]") + console;
+    assert_eq!(BoardProfile::parse("mine", &both).unwrap().xen.unwrap().console, XenConsole::Vuart);
+    assert!(BoardProfile::parse("mine", &both.replace("vuart", "telegraph")).is_err());
 }
 
 #[test]

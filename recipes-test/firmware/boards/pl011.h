@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MulanPSL-2.0 */
 /*
- * Arm PL011 UART, as much of it as QEMU's boards need (Arm DDI 0183, "Programmers Model").
- * QEMU ignores pins, clocks and baud rates, so nothing here sets them.
+ * Arm PL011 UART, as much of it as the boards of QEMU and Xen need (Arm DDI 0183, "Programmers Model").
+ * Both ignore pins, clocks and baud rates, so nothing here sets them.
  */
 #ifndef PL011_H
 #define PL011_H
@@ -23,6 +23,7 @@ enum {
 	PL011_LCR_H_8_BITS = 3 << 5,
 	PL011_CR_ENABLE_RX_TX = 1 << 9 | 1 << 8 | 1 << 0,
 	PL011_INT_RX = 1 << 4,
+	PL011_INT_RX_TIMEOUT = 1 << 6, /* the only one of fewer bytes than half a FIFO, where that is on */
 };
 
 static inline bool pl011_has_input(uintptr_t base)
@@ -51,7 +52,7 @@ static inline void pl011_flush(uintptr_t base)
 
 static inline void pl011_receive_interrupt(uintptr_t base, bool on)
 {
-	write32(base + PL011_IMSC, on ? PL011_INT_RX : 0);
+	write32(base + PL011_IMSC, on ? PL011_INT_RX | PL011_INT_RX_TIMEOUT : 0);
 }
 
 static inline void pl011_init(uintptr_t base)

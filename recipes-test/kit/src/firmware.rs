@@ -99,7 +99,25 @@ pub const OURS_X86: Firmware = Firmware {
     ..OURS_ARM64
 };
 
-/// Everything that the tests boot.
+/// Our test firmware in a domain of Xen, on Xen's own console. Watches control/shutdown.
+pub const OURS_XEN: Firmware = Firmware {
+    name: "test firmware xen",
+    tag: "firmware-xen",
+    board: "xen_arm64",
+    elf: Elf::Built("xen_arm64.elf"),
+    ..OURS_ARM64
+};
+
+/// Our test firmware in a domain of Xen of which it knows nothing: its console is an emulated UART.
+pub const OURS_XEN_VUART: Firmware = Firmware {
+    name: "test firmware xen vuart",
+    tag: "firmware-xen-vuart",
+    board: "xen_arm64_vuart",
+    elf: Elf::Built("xen_arm64_vuart.elf"),
+    ..OURS_ARM64
+};
+
+/// Everything that the tests boot with QEMU.
 pub const ALL: [Firmware; 8] = [
     U_BOOT_ARM64,
     Firmware {

@@ -48,6 +48,9 @@ pub struct BoardProfile {
     /// How QEMU plays this board; None where it cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qemu: Option<QemuBoard>,
+    /// How Xen plays this board; None for the usual way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xen: Option<XenBoard>,
 }
 
 /// The QEMU side of a board. The shim adds everything that is the same for all boards: no default devices, no
@@ -70,6 +73,27 @@ pub struct QemuBoard {
     /// What the end of the QEMU process says about the guest.
     #[serde(default)]
     pub exit: ExitConvention,
+}
+
+/// The Xen side of a board.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct XenBoard {
+    /// Where the firmware's output comes from.
+    #[serde(default)]
+    pub console: XenConsole,
+}
+
+/// The console of a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum XenConsole {
+    /// The ring that firmware written for Xen uses.
+    #[default]
+    Pv,
+    /// A PL011 that Xen emulates, for firmware that knows nothing of Xen: `vuart` in `xl.cfg`.
+    Vuart,
 }
 
 /// How a QEMU that ended without a SHUTDOWN event is understood.
@@ -136,6 +160,9 @@ impl BoardProfile {
         let names: Vec<_> = std::iter::once(&self.name).chain(&self.aliases).collect();
         if let Some(twice) = duplicate(&names) {
             return Err(format!("the name {twice} is listed twice"));
+        }
+        if self.xen.is_some() && !self.pedestals.contains(&Pedestal::Xen) {
+            return Err("there is a section `xen`, but pedestals does not list xen".to_owned());
         }
         match (self.pedestals.contains(&Pedestal::Qemu), &self.qemu) {
             (true, None) => Err("pedestal qemu needs a section `qemu`".to_owned()),

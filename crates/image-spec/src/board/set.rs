@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::{BoardError, BoardProfile};
 
 /// The profiles that are part of the program, by file name.
-const BUILT_IN: [(&str, &str); 8] = [
+const BUILT_IN: [(&str, &str); 10] = [
     ("qemu-riscv64.yaml", include_str!("../../boards/qemu-riscv64.yaml")),
     ("qemu_arm.yaml", include_str!("../../boards/qemu_arm.yaml")),
     ("qemu_arm64.yaml", include_str!("../../boards/qemu_arm64.yaml")),
@@ -18,6 +18,8 @@ const BUILT_IN: [(&str, &str); 8] = [
     ("qemu_riscv32.yaml", include_str!("../../boards/qemu_riscv32.yaml")),
     ("qemu_riscv64.yaml", include_str!("../../boards/qemu_riscv64.yaml")),
     ("qemu_x86.yaml", include_str!("../../boards/qemu_x86.yaml")),
+    ("xen_arm64.yaml", include_str!("../../boards/xen_arm64.yaml")),
+    ("xen_arm64_vuart.yaml", include_str!("../../boards/xen_arm64_vuart.yaml")),
 ];
 
 /// Where a profile comes from.

@@ -100,7 +100,7 @@ noreturn void board_power_off(uint8_t code)
 }
 
 /* Not FAIL: that could not be told from a power-off with a code. */
-noreturn void board_reset(void)
+noreturn void board_die(void)
 {
 	finish(FINISHER_RESET);
 }

@@ -89,7 +89,7 @@ noreturn void board_power_off(uint8_t code)
 		cpu_idle();
 }
 
-noreturn void board_reset(void)
+noreturn void board_die(void)
 {
 	pl011_flush(UART);
 	write32(SCB_AIRCR, AIRCR_SYSRESETREQ);

@@ -165,7 +165,7 @@ noreturn void board_power_off(uint8_t code)
 }
 
 /* Not DEBUG_EXIT: that could not be told from a power-off with a code. */
-noreturn void board_reset(void)
+noreturn void board_die(void)
 {
 	ns16550_flush();
 	out8(RESET, RESET_SYSTEM);

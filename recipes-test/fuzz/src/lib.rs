@@ -24,6 +24,8 @@ pub const ALL: &[Target] = &[
     Target { name: "kconfig", run: targets::kconfig::run },
     Target { name: "key", run: targets::key::run },
     Target { name: "layer", run: targets::layer::run },
+    Target { name: "mica_reply", run: targets::mica_reply::run },
+    Target { name: "mica_status", run: targets::mica_status::run },
     Target { name: "names", run: targets::names::run },
     Target { name: "oci_archive", run: targets::oci_archive::run },
     Target { name: "oci_layout", run: targets::oci_layout::run },

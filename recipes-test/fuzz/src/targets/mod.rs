@@ -8,6 +8,8 @@ pub mod elf;
 pub mod kconfig;
 pub mod key;
 pub mod layer;
+pub mod mica_reply;
+pub mod mica_status;
 pub mod names;
 pub mod oci_archive;
 pub mod oci_layout;

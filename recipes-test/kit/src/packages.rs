@@ -73,6 +73,12 @@ pub static BENCH: [Need; 4] = [
     program(&["gcc"], "cc"),
 ];
 
+/// Links programs for arm64 Linux; the compiler itself is unpacked, see [`crate::cross`].
+pub static CROSS: [Need; 2] = [
+    program(&["gcc-aarch64-linux-gnu"], "aarch64-linux-gnu-gcc"),
+    file(&["libc6-dev-arm64-cross"], "/usr/aarch64-linux-gnu/include/stdio.h"),
+];
+
 /// Compiles libFuzzer, which is C++.
 pub static FUZZ: [Need; 1] = [program(&["g++"], "c++")];
 

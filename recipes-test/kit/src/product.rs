@@ -17,6 +17,18 @@ pub enum Profile {
     Release,
 }
 
+impl Profile {
+    /// What cargo is told.
+    pub(crate) fn cargo_option(self) -> Option<&'static str> {
+        (self == Self::Release).then_some("--release")
+    }
+
+    /// Its folder in a target directory.
+    pub(crate) fn folder(self) -> &'static str {
+        if self == Self::Release { "release" } else { "debug" }
+    }
+}
+
 /// The binaries and the firmware that were built.
 #[derive(Clone, Debug)]
 pub struct Product {
@@ -32,9 +44,7 @@ impl Product {
     pub fn build(workspace: &Workspace, profile: Profile, boards: &[&str]) -> Result<Self> {
         let mut cargo = cargo(workspace);
         cargo.args(["build", "-p", "micrun", "-p", "micrun-image-builder"]);
-        if profile == Profile::Release {
-            cargo.arg("--release");
-        }
+        cargo.args(profile.cargo_option());
         step(format_args!("Building the shim and the image builder: {}", shell::line(&cargo)));
         shell::run(&mut cargo)?;
         let firmware = workspace.kit("firmware")?;
@@ -54,8 +64,8 @@ impl Product {
     /// # Errors
     /// If it did not run.
     pub fn find(workspace: &Workspace, profile: Profile) -> Result<Self> {
-        let folder = if profile == Profile::Release { "release" } else { "debug" };
-        let product = Self { bin: workspace.target().join(folder), firmware: workspace.kit("firmware")? };
+        let bin = workspace.target().join(profile.folder());
+        let product = Self { bin, firmware: workspace.kit("firmware")? };
         for program in [product.shim(), product.builder()] {
             ensure!(program.is_file(), "{} is not built: start this through cargo xtask", program.display());
         }

@@ -3,12 +3,11 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::apt::{self, PrivateApt};
-use crate::{Workspace, note, packages, shell};
+use crate::{Workspace, note, packages};
 
 /// What one package holds. Its dependencies are not unpacked with it: this is for programs that need little more than
 /// a libc, as those written in Go.
@@ -52,37 +51,57 @@ impl Unpacked {
         self.root.join("usr/bin")
     }
 
-    /// Tests run side by side, in several processes: the first one fetches, the others wait for it.
     fn cached(
         workspace: &Workspace,
         package: &str,
         suite: &str,
         download: impl FnOnce(&Path) -> Result<PathBuf>,
     ) -> Result<Self> {
-        let folder = workspace.kit("debian")?.join(suite);
-        let unpacked = Self { root: folder.join(package), origin: format!("{package} of Debian {suite}") };
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let lock = folder.join(".lock");
-        let lock = File::create(&lock).with_context(|| format!("cannot create {}", lock.display()))?;
-        lock.lock().context("cannot wait for another test that downloads packages")?;
-        if !unpacked.root.exists() {
-            packages::ensure("unpacking Debian packages", &[&packages::RELEASES])?;
-            note(format_args!("fetching {}", unpacked.origin));
-            unpack_into(&unpacked.root, download)?;
-        }
+        let root = workspace.kit("debian")?.join(suite).join(package);
+        let unpacked = Self { root, origin: format!("{package} of Debian {suite}") };
+        once(
+            &unpacked.root,
+            || {
+                packages::ensure("unpacking Debian packages", &[&packages::RELEASES])?;
+                note(format_args!("fetching {}", unpacked.origin));
+                Ok(())
+            },
+            |part| {
+                let deb = download(part)?;
+                apt::unpack(&deb, part)?;
+                fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))
+            },
+        )?;
         Ok(unpacked)
     }
 }
 
-/// Unpacks what `download` fetches. `dir` appears when all of it is there, so an interrupted run leaves no half of it.
-fn unpack_into(dir: &Path, download: impl FnOnce(&Path) -> Result<PathBuf>) -> Result<()> {
+/// Makes a folder unless it is there. `make` fills another one, which takes the name `dir` when all of it is there, so
+/// an interrupted run leaves no half of it. Tests run side by side, in several processes: the first one makes it, the
+/// others wait.
+///
+/// # Errors
+/// Those of `make`, or if there is no room.
+pub fn once(
+    dir: &Path,
+    announce: impl FnOnce() -> Result<()>,
+    make: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let folder = dir.parent().with_context(|| format!("{} is in no folder", dir.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let lock = folder.join(".lock");
+    let lock = File::create(&lock).with_context(|| format!("cannot create {}", lock.display()))?;
+    lock.lock()
+        .with_context(|| format!("cannot wait for another program that fills {}", folder.display()))?;
+    if dir.exists() {
+        return Ok(());
+    }
+    announce()?;
     let part = dir.with_extension("part");
     if part.exists() {
         fs::remove_dir_all(&part).with_context(|| format!("cannot remove {}", part.display()))?;
     }
     fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
-    let deb = download(&part)?;
-    shell::quietly(Command::new("dpkg-deb").arg("-x").args([&deb, &part]))?;
-    fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))?;
+    make(&part)?;
     fs::rename(&part, dir).with_context(|| format!("cannot rename {} to {}", part.display(), dir.display()))
 }

@@ -3,6 +3,7 @@
 mod lint;
 mod schema;
 mod spelling;
+mod system;
 mod wheel;
 
 use std::ffi::OsString;
@@ -42,6 +43,8 @@ enum Part {
     Fuzz,
     /// Real containerd, real QEMU, real firmware; as root
     E2e,
+    /// An arm64 node with Xen, booted in QEMU, with our binaries in it; as root
+    System,
 }
 
 /// Runs the parts.
@@ -54,6 +57,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
             Part::Unit => unit(workspace)?,
             Part::Fuzz => fuzz::bounded(workspace)?,
             Part::E2e => e2e(workspace, &arguments.trial)?,
+            Part::System => system::run(workspace, &arguments.trial)?,
         }
         if parts.last() != Some(part) {
             note(format_args!("passed in {} s", start.elapsed().as_secs()));

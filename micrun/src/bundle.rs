@@ -11,6 +11,7 @@ use containerd_shim::mount::mount_rootfs;
 use micrun_image_spec::CLIENT_CONF_PATH;
 use micrun_image_spec::client_conf::ClientConf;
 use micrun_image_spec::digest::{HashingReader, Sha256Digest};
+use micrun_image_spec::firmware::Pedestal;
 use micrun_image_spec::rootfs_path::RootfsPath;
 use oci_spec::runtime::Spec;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -18,6 +19,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use crate::config::{Settings, SettingsError};
 use crate::id::{Id, InvalidId};
 use crate::namespace::{on_own_thread, with_private_mounts};
+use crate::resources::{Asked, AskedError};
 
 /// Largest config.json that is read, bytes. Engines write some ten kilobytes.
 const MAX_CONFIG_JSON: u64 = 16 * 1024 * 1024;
@@ -82,6 +84,9 @@ pub enum BundleError {
     /// A value of client.conf or an annotation cannot be used.
     #[error("{0}; correct the annotation or pack the image again")]
     Settings(#[from] SettingsError),
+    /// A value of linux.resources cannot be used.
+    #[error("{0}; correct it where the container is started")]
+    Asked(#[from] AskedError),
     /// The firmware is not the one that was promised.
     #[error(
         "{path} in the image is {found}, but container.firmware_hash says {expected}; pack the image again or correct the annotation"
@@ -112,6 +117,7 @@ pub struct Bundle {
     /// The directory.
     pub path: PathBuf,
     annotations: HashMap<String, String>,
+    asked: Asked,
     root: PathBuf,
 }
 
@@ -135,6 +141,10 @@ pub struct Image {
     pub settings: Settings,
     /// The copy of the firmware.
     pub firmware: PathBuf,
+    /// The copy of the pedestal's own file, where the pedestal has one.
+    pub pedestal_conf: Option<PathBuf>,
+    /// What the engine asks for.
+    pub asked: Asked,
 }
 
 impl Bundle {
@@ -153,10 +163,13 @@ impl Bundle {
             .map_err(failed(format!("reading {}", config.display())))?;
         let spec: Spec = serde_json::from_slice(&text)
             .map_err(|error| BundleError::Spec { path: config, why: error.to_string() })?;
+        let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+        let asked = resources.map(Asked::from_oci).transpose()?.unwrap_or_default();
         let root = spec.root().as_ref().map_or_else(|| PathBuf::from("rootfs"), |root| root.path().clone());
         Ok(Bundle {
             root: path.join(root),
             annotations: spec.annotations().clone().unwrap_or_default(),
+            asked,
             path,
         })
     }
@@ -173,21 +186,23 @@ impl Bundle {
         }
     }
 
-    /// Mounts the image where nobody else sees it, reads what it asks for and copies the firmware into
-    /// `dir`, hashing it on the way.
+    /// Mounts the image where nobody else sees it, reads what it asks for and copies the firmware and the
+    /// pedestal's own file into `dir`, hashing the firmware on the way.
     ///
     /// # Errors
     ///
     /// Whatever is wrong with mounts, files or values.
     pub async fn read_image(&self, mounts: Vec<Mount>, dir: &Path) -> Result<Image, BundleError> {
-        let (root, annotations) = (self.root.clone(), self.annotations.clone());
+        let (root, annotations, asked) = (self.root.clone(), self.annotations.clone(), self.asked.clone());
         let (firmware, has_mounts) = (dir.join("firmware.elf"), !mounts.is_empty());
+        let pedestal_conf = dir.join("pedestal.conf");
         let read = move || {
             mount(&mounts, &root)?;
             let image = Rootfs::open(&root)?;
             let settings = Settings::merge(&image.client_conf()?, &annotations)?;
             image.copy_firmware(&settings, &firmware)?;
-            Ok(Image { settings, firmware })
+            let pedestal_conf = image.copy_pedestal_conf(&settings, &pedestal_conf)?.then_some(pedestal_conf);
+            Ok(Image { settings, firmware, pedestal_conf, asked })
         };
         if has_mounts { with_private_mounts(read).await } else { on_own_thread(read).await }
     }
@@ -253,9 +268,27 @@ impl Rootfs {
     }
 
     fn copy_firmware(&self, settings: &Settings, to: &Path) -> Result<(), BundleError> {
-        let path: &RootfsPath = &settings.firmware_path;
-        let (file, size) =
-            self.file(path.as_str(), "correct container.firmware_path or pack the image again")?;
+        let path = &settings.firmware_path;
+        let found = self.copy(path, to, "correct container.firmware_path or pack the image again")?;
+        match settings.firmware_hash {
+            Some(expected) if expected != found => {
+                Err(BundleError::WrongHash { path: path.to_string(), found, expected })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether there is one to copy. The pedestals of this machine itself have none, whatever client.conf says.
+    fn copy_pedestal_conf(&self, settings: &Settings, to: &Path) -> Result<bool, BundleError> {
+        let Some(path) = settings.pedestal_conf.as_ref().filter(|_| has_own_file(settings.pedestal)) else {
+            return Ok(false);
+        };
+        self.copy(path, to, "pack the firmware for this pedestal: micrun-image-builder pack --pedestal")?;
+        Ok(true)
+    }
+
+    fn copy(&self, path: &RootfsPath, to: &Path, remedy: &'static str) -> Result<Sha256Digest, BundleError> {
+        let (file, size) = self.file(path.as_str(), remedy)?;
         if size > MAX_FIRMWARE {
             return Err(BundleError::TooLarge { path: path.to_string(), size });
         }
@@ -265,12 +298,10 @@ impl Rootfs {
         io::copy(&mut reader, &mut copy).map_err(doing())?;
         // Its folder is closed to others; the guest's own user reads it through a mount.
         copy.set_permissions(Permissions::from_mode(0o444)).map_err(doing())?;
-        let (_, found) = reader.finish();
-        match settings.firmware_hash {
-            Some(expected) if expected != found => {
-                Err(BundleError::WrongHash { path: path.to_string(), found, expected })
-            }
-            _ => Ok(()),
-        }
+        Ok(reader.finish().1)
     }
+}
+
+fn has_own_file(pedestal: Pedestal) -> bool {
+    pedestal.boots_raw_image() || pedestal == Pedestal::Jailhouse
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use micrun_image_spec::digest::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
 /// A containerd namespace or container id: what containerd's own `identifiers` package accepts
@@ -73,9 +74,54 @@ impl fmt::Display for Key {
     }
 }
 
+/// What a guest is called beneath us, where container ids will not do: they have up to 76 bytes, are unique within
+/// one containerd namespace only, and can be all digits, which `xl` takes for a domain id. The first 12 bytes of the
+/// id, a dash, and 16 hexadecimal digits of sha256(namespace/id): 29 bytes at most, the same for the same container.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GuestName(String);
+
+/// How much of the id is kept for people to recognise, bytes. Ids are ASCII.
+const RECOGNISABLE: usize = 12;
+
+impl GuestName {
+    /// The name of a container's guest.
+    pub fn of(key: &Key) -> GuestName {
+        let hex = Sha256Digest::of(key.to_string().as_bytes()).hex();
+        let id = key.id.as_str();
+        GuestName(format!("{}-{}", &id[..id.len().min(RECOGNISABLE)], &hex[..16]))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for GuestName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Id;
+    use super::{GuestName, Id, Key};
+
+    fn name(namespace: &str, id: &str) -> String {
+        let key = Key { namespace: Id::new(namespace).unwrap(), id: Id::new(id).unwrap() };
+        GuestName::of(&key).to_string()
+    }
+
+    #[test]
+    fn a_guest_has_a_short_name_of_its_own_in_each_namespace() {
+        assert_eq!(name("default", "0"), "0-44fc86fea88966b1");
+        let long = "x".repeat(76);
+        assert_eq!(name("default", &long).len(), 29);
+        assert!(name("default", &long).starts_with("xxxxxxxxxxxx-"));
+        assert_ne!(name("default", "web"), name("k8s.io", "web"));
+        assert_ne!(name("a", "b"), name("default", "b"));
+    }
 
     #[test]
     fn takes_what_containerd_takes() {

@@ -7,6 +7,7 @@
 //! - [`container`]: one container: its states, the one task that owns it, its exit status.
 //! - [`console`]: bytes between the guest and the engine's streams.
 //! - [`config`]: what a container asks for: client.conf and annotations, merged.
+//! - [`resources`]: from what image and engine ask for to what a guest gets. Pure.
 //! - [`pedestal`]: what guests run on: the trait, and a folder for each implementation.
 //! - [`bundle`]: what the engine hands over: config.json and the root file system.
 //! - [`store`]: what outlives a process, under one state directory.
@@ -20,6 +21,7 @@ pub mod id;
 mod namespace;
 pub mod pedestal;
 pub mod process;
+pub mod resources;
 pub mod shim;
 pub mod store;
 mod sys;

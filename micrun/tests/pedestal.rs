@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use micrun::pedestal::{Capabilities, Driver, Event, ExitCause, ExitNotice};
+use micrun::pedestal::{Capabilities, Driver, Event, ExitCause, ExitNotice, Live};
 use micrun::store::Store;
 use support::echo::{Echo, Script};
 use support::{Shim, is_empty, kill, refusal, soon, start};
@@ -18,7 +18,7 @@ fn with(can: Capabilities, obeys: bool) -> Echo {
 }
 
 const UNKILLABLE: Capabilities =
-    Capabilities { ask: true, force: false, pause: false, exit: ExitNotice::Event };
+    Capabilities { ask: true, force: false, pause: false, live: Live::NOTHING, exit: ExitNotice::Event };
 
 #[tokio::test]
 async fn a_guest_that_listens_is_asked_first() {
@@ -65,7 +65,8 @@ async fn an_unkillable_guest_that_follows_ends_at_once() {
 
 #[tokio::test]
 async fn a_back_end_without_events_is_believed_when_it_took_the_stop() {
-    let can = Capabilities { ask: true, force: false, pause: false, exit: ExitNotice::Never };
+    let can =
+        Capabilities { ask: true, force: false, pause: false, live: Live::NOTHING, exit: ExitNotice::Never };
     let shim = Shim::start(with(can, true)).await;
     shim.run("a").await;
     shim.task.kill(soon(), &kill("a", 15)).await.unwrap();
@@ -105,11 +106,12 @@ async fn another_process_adopts_or_destroys_by_the_record_alone() {
     let record = state.guest.unwrap();
 
     let mut adopted = echo.adopt(&record).await.unwrap();
+    let mut console = adopted.console.unwrap();
     let mut text = vec![0; 12];
-    adopted.console.read_exact(&mut text).await.unwrap();
+    console.read_exact(&mut text).await.unwrap();
     assert_eq!(text, b"echo ready\r\n");
-    adopted.console.write_all(b"hello").await.unwrap();
-    adopted.console.read_exact(&mut text[..5]).await.unwrap();
+    console.write_all(b"hello").await.unwrap();
+    console.read_exact(&mut text[..5]).await.unwrap();
     assert_eq!(&text[..5], b"hello");
     adopted.guest.force().await.unwrap();
     assert!(matches!(adopted.events.recv().await, Some(Event::Exited(ExitCause::Stopped))));
@@ -141,4 +143,12 @@ async fn what_a_killed_shim_left_is_freed_by_the_next_create() {
     }
     shim.create("a", &shim.bundle("a")).await.unwrap();
     assert_eq!(echo.daemon.guests(), ["test/a"], "one guest, the new one");
+}
+
+#[tokio::test]
+async fn a_driver_that_lacks_something_says_what_and_what_to_do() {
+    let shim = Shim::start(Echo::with(Script { absent: true, ..Script::default() })).await;
+    let said = shim.create("a", &shim.bundle("a")).await.unwrap_err().to_string();
+    assert!(said.contains("the echo daemon is away; call it back"), "{said}");
+    assert!(is_empty(&shim.dir.path().join("state")));
 }

@@ -84,7 +84,7 @@ async fn an_unknown_id_is_not_found_whatever_is_asked() {
         refusal(task.stats(soon(), &support::stats("x")).await),
         refusal(task.pause(soon(), &support::pause("x")).await),
         refusal(task.resume(soon(), &support::resume("x")).await),
-        refusal(task.update(soon(), &support::update("x")).await),
+        refusal(task.update(soon(), &support::update("x", serde_json::json!({}))).await),
         refusal(task.checkpoint(soon(), &support::checkpoint("x")).await),
         refusal(task.connect(soon(), &ConnectRequest { id: "../x".into(), ..Default::default() }).await),
     ];
@@ -244,7 +244,11 @@ async fn what_a_guest_cannot_do_is_unimplemented_with_a_sentence() {
     let exec = ExecProcessRequest { id: "a".into(), exec_id: "e".into(), ..Default::default() };
     for (code, text) in [
         refusal(shim.task.exec(soon(), &exec).await),
-        refusal(shim.task.update(soon(), &support::update("a")).await),
+        refusal(
+            shim.task
+                .update(soon(), &support::update("a", serde_json::json!({ "cpu": { "shares": 2048 } })))
+                .await,
+        ),
         refusal(shim.task.checkpoint(soon(), &support::checkpoint("a")).await),
         refusal(shim.task.pause(soon(), &support::pause("a")).await),
     ] {

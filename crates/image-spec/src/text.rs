@@ -26,7 +26,7 @@ pub(crate) fn is_lower_case_word(text: &str) -> bool {
 }
 
 /// Reads a boolean the way micad's own reader (Python's configparser) does.
-pub(crate) fn parse_bool(text: &str) -> Option<bool> {
+pub fn parse_bool(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "yes" | "true" | "on" | "1" => Some(true),
         "no" | "false" | "off" | "0" => Some(false),

@@ -11,7 +11,9 @@ use micrun_image_spec::client_conf::{ClientConf, Key};
 use micrun_image_spec::digest::Sha256Digest;
 use micrun_image_spec::firmware::Pedestal;
 use micrun_image_spec::rootfs_path::RootfsPath;
-use micrun_image_spec::units::Mib;
+use micrun_image_spec::text::parse_bool;
+
+use crate::resources::{CpuSet, Wishes};
 
 /// What image and engine ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +26,14 @@ pub struct Settings {
     pub firmware_path: RootfsPath,
     /// What its digest must be.
     pub firmware_hash: Option<Sha256Digest>,
-    /// The guest's memory; the board's default where none is given.
-    pub memory: Option<Mib>,
+    /// The pedestal's own file in the image: the boot image of xen and hetero, the cell of jailhouse.
+    pub pedestal_conf: Option<RootfsPath>,
+    /// client.conf's `CPU` where it names a kind of core and not cores: hetero's `riscv`.
+    pub core_kind: Option<String>,
+    /// Processors and memory.
+    pub wishes: Wishes,
+    /// The resources stay as they are at the start, whatever the engine asks for later.
+    pub static_resources: bool,
 }
 
 /// A value that cannot be understood: where it stands, and why.
@@ -56,14 +64,56 @@ impl Settings {
             None => conf.client_path().ok_or_else(no_firmware)?,
         };
         let pedestal = values.parse(annotation::PED_PEDESTAL)?.unwrap_or_else(|| conf.pedestal());
+        for key in DENIED {
+            deny(conf, key)?;
+        }
+        let (core_kind, cpus) = match conf.cpu() {
+            Some(kind) if pedestal == Pedestal::Hetero => (Some(kind.to_owned()), None),
+            Some(list) => (None, Some(cores(list)?)),
+            None => (None, None),
+        };
         Ok(Settings {
             pedestal,
             board: values.get(annotation::BOARD).map(str::to_owned),
             firmware_path,
             firmware_hash: values.parse(annotation::CONTAINER_FIRMWARE_HASH)?,
-            memory: conf.memory(),
+            pedestal_conf: conf.pedestal_conf(),
+            core_kind,
+            wishes: Wishes {
+                cpus,
+                vcpus: conf.vcpu(),
+                max_vcpus: values.parse(annotation::CONTAINER_MAX_VCPU_NUM)?.or_else(|| conf.max_vcpu()),
+                pin: values.flag(annotation::RUNTIME_VCPU_PCPU_BINDING),
+                weight: conf.cpu_weight(),
+                capacity: conf.cpu_capacity(),
+                memory: conf.memory(),
+                max_memory: conf.max_memory(),
+            },
+            static_resources: values.flag(annotation::RUNTIME_STATIC_RESOURCE),
         })
     }
+}
+
+/// What an image cannot give itself: memory and devices of the node.
+const DENIED: [Key; 2] = [Key::IoMem, Key::Network];
+
+fn deny(conf: &ClientConf, key: Key) -> Result<(), SettingsError> {
+    match conf.get(key) {
+        None | Some("") => Ok(()),
+        Some(value) => Err(SettingsError {
+            key: key.to_string(),
+            value: value.to_owned(),
+            why: "no image may ask for memory or devices of the node".to_owned(),
+        }),
+    }
+}
+
+fn cores(list: &str) -> Result<CpuSet, SettingsError> {
+    list.parse().map_err(|error: crate::resources::InvalidCpuSet| SettingsError {
+        key: Key::Cpu.to_string(),
+        value: list.to_owned(),
+        why: error.to_string(),
+    })
 }
 
 /// A value that its annotation cannot have is refused even where it would be ignored: whoever wrote it
@@ -83,12 +133,15 @@ fn no_firmware() -> SettingsError {
 }
 
 /// What this version acts on. Everything else that a container asks for is reported as ignored.
-const IN_USE: [&str; 5] = [
+const IN_USE: [&str; 8] = [
     annotation::BOARD,
     annotation::CONTAINER_FIRMWARE_HASH,
     annotation::CONTAINER_FIRMWARE_PATH,
+    annotation::CONTAINER_MAX_VCPU_NUM,
     annotation::CONTAINER_OS,
     annotation::PED_PEDESTAL,
+    annotation::RUNTIME_STATIC_RESOURCE,
+    annotation::RUNTIME_VCPU_PCPU_BINDING,
 ];
 
 /// One key space over client.conf and annotations; keys are without prefix.
@@ -122,6 +175,11 @@ impl<'a> Values<'a> {
         self.0.get(key).copied()
     }
 
+    /// A switch; off where nobody set it. What is no switch was refused already.
+    fn flag(&self, key: &str) -> bool {
+        self.get(key).and_then(parse_bool).unwrap_or(false)
+    }
+
     fn parse<T>(&self, key: &str) -> Result<Option<T>, SettingsError>
     where
         T: std::str::FromStr<Err: std::fmt::Display>,
@@ -137,6 +195,8 @@ impl<'a> Values<'a> {
 
 #[cfg(test)]
 mod tests {
+    use micrun_image_spec::units::Mib;
+
     use super::*;
 
     const CONF: &str = "[Mica]\nName=z\nClientPath=/firmware.elf\nPedestal=qemu\nPedestalConf=\nMemory=64\n\
@@ -151,7 +211,7 @@ mod tests {
     fn the_image_speaks_for_itself() {
         let settings = merge(&[]).unwrap();
         assert_eq!(settings.board.as_deref(), Some("qemu_arm64"));
-        assert_eq!((settings.pedestal, settings.memory), (Pedestal::Qemu, Some(Mib(64))));
+        assert_eq!((settings.pedestal, settings.wishes.memory), (Pedestal::Qemu, Some(Mib(64))));
     }
 
     #[test]
@@ -175,6 +235,36 @@ mod tests {
         let error = merge(&[("org.openeuler.micrun.runtime.debug", "maybe")]).unwrap_err();
         assert!(error.to_string().contains("runtime.debug"), "{error}");
         assert!(merge(&[("org.openeuler.micrun.nonsense", "1"), ("example.com/other", "%")]).is_ok());
+    }
+
+    #[test]
+    fn what_a_guest_may_have_is_read_from_both() {
+        let conf: ClientConf =
+            "[Mica]\nClientPath=/f\nPedestal=xen\nPedestalConf=/image.bin\nCPU=1-2\nVCPU=2\n\
+                                CPUWeight=512\nMaxVCPU=3\n"
+                .parse()
+                .unwrap();
+        let annotations = [("container.max_vcpu_num", "4"), ("runtime.vcpu_pcpu_binding", "yes")]
+            .map(|(name, value)| (annotation::key(name), value.to_owned()));
+        let settings = Settings::merge(&conf, &annotations.into()).unwrap();
+        let wishes = settings.wishes;
+        assert_eq!((wishes.vcpus, wishes.max_vcpus, wishes.weight), (Some(2), Some(4), Some(512)));
+        assert_eq!((wishes.cpus.unwrap().to_string().as_str(), wishes.pin), ("1-2", true));
+        assert_eq!(settings.pedestal_conf.unwrap().as_str(), "/image.bin");
+    }
+
+    #[test]
+    fn an_image_does_not_give_itself_the_nodes_memory() {
+        let conf = "[Mica]\nClientPath=/f\nPedestal=xen\nPedestalConf=/i\nIOMem=0x9000,1\n".parse().unwrap();
+        let error = Settings::merge(&conf, &HashMap::new()).unwrap_err().to_string();
+        assert!(error.contains("IOMem") && error.contains("no image may"), "{error}");
+    }
+
+    #[test]
+    fn a_kind_of_core_is_none_of_linux_cores() {
+        let conf = "[Mica]\nClientPath=/f\nPedestal=hetero\nPedestalConf=/i\nCPU=riscv\n".parse().unwrap();
+        let settings = Settings::merge(&conf, &HashMap::new()).unwrap();
+        assert_eq!((settings.core_kind.as_deref(), settings.wishes.cpus), (Some("riscv"), None));
     }
 
     #[test]

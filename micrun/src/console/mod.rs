@@ -53,19 +53,19 @@ enum Control {
 }
 
 impl Hub {
-    /// Opens the streams and begins to move bytes. Each Ctrl-C on a terminal goes to `interrupts`.
+    /// Opens the streams and begins to move bytes, once there is a console. Each Ctrl-C on a terminal goes to `interrupts`.
     ///
     /// # Errors
     ///
     /// [`StreamError`] where a stream cannot be opened.
     pub fn open(
         stdio: &Stdio,
-        console: pedestal::Console,
+        console: Option<pedestal::Console>,
         interrupts: mpsc::UnboundedSender<()>,
     ) -> Result<Hub, StreamError> {
         let (control, commands) = mpsc::unbounded_channel();
         let worker = Worker {
-            guest: Some(split(console)),
+            guest: console.map(split),
             stdin: sink::open_stdin(&stdio.stdin)?,
             stdout: Output::open("stdout", &stdio.stdout)?,
             _stderr: Output::open("stderr", &stdio.stderr)?,

@@ -4,18 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use micrun_image_spec::board::BoardError;
+use micrun_image_spec::firmware::Pedestal;
 use tokio::sync::{mpsc, watch};
 
 use super::events::{Events, TaskEvent};
 use super::owner::{Inbox, Owner};
+use super::share::Share;
 use super::state::{Snapshot, Status};
 use super::{Container, Info};
 use crate::bundle::{Bundle, BundleError, Mount};
 use crate::console::{Hub, Stdio, StreamError};
-use crate::id::Key;
-use crate::pedestal::{
-    self, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, Plan, PlanError, Record,
-};
+use crate::id::{GuestName, Key};
+use crate::pedestal::{self, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, PlanError, Record};
+use crate::resources::{ResourceError, Resources};
 use crate::store::{Entry, State, Store, StoreError};
 
 /// What containers are made with; the same for all of a shim.
@@ -58,6 +59,8 @@ pub struct CreateError {
 pub enum CreateFailure {
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    #[error(transparent)]
+    Resources(#[from] ResourceError),
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -107,13 +110,21 @@ impl Context {
     async fn create_in(&self, entry: &Entry, request: &CreateRequest) -> Result<Parts, CreateFailure> {
         let bundle = Bundle::open(&request.bundle)?;
         let image = bundle.read_image(request.mounts.clone(), entry.dir()).await?;
+        let node = self.node.as_ref().map_err(|error| CreateFailure::Boards(error.to_string()))?;
+        let driver = self.choose(image.settings.pedestal, node)?;
+        let cores = driver.cores(node).await?;
+        let resources = Resources::plan(&image.settings.wishes, &image.asked, &cores, None)?;
+        let share = Share::new(&image.settings, image.asked, cores, resources.clone());
         let spec = GuestSpec {
             key: request.key.clone(),
+            name: GuestName::of(&request.key),
             dir: entry.dir().to_owned(),
             firmware: image.firmware,
+            pedestal_conf: image.pedestal_conf,
             settings: image.settings,
+            resources,
         };
-        let (driver, plan) = self.plan(&spec)?;
+        let plan = driver.plan(&spec, node)?;
         let pod = bundle.pod(&request.key.id)?;
         let mut state = State::new(pod).map_err(CreateFailure::Proc)?;
         state.guest = Some(plan.record());
@@ -123,9 +134,8 @@ impl Context {
         state.guest = Some(record.clone());
         state.pid = created.guest.pid().unwrap_or(state.pid);
         let parts = match entry.save(&state) {
-            Ok(()) => {
-                Parts::connect(Arc::clone(&driver), created, &request.stdio).map_err(CreateFailure::from)
-            }
+            Ok(()) => Parts::connect(Arc::clone(&driver), created, share, &request.stdio)
+                .map_err(CreateFailure::from),
             Err(error) => Err(error.into()),
         };
         if parts.is_err() {
@@ -134,18 +144,25 @@ impl Context {
         parts
     }
 
-    fn plan(&self, spec: &GuestSpec) -> Result<Planned, CreateFailure> {
-        let node = self.node.as_ref().map_err(|error| CreateFailure::Boards(error.to_string()))?;
-        let pedestal = spec.settings.pedestal;
-        let Some(driver) = self.drivers.iter().find(|driver| driver.serves(pedestal)) else {
+    /// The first driver that serves the pedestal and lacks nothing on this node.
+    fn choose(&self, pedestal: Pedestal, node: &Node) -> Result<Arc<dyn Driver>, PlanError> {
+        let mut lacking = Vec::new();
+        for driver in self.drivers.iter().filter(|driver| driver.serves(pedestal)) {
+            match driver.absent(node) {
+                None => return Ok(Arc::clone(driver)),
+                Some(what) => lacking.push(what),
+            }
+        }
+        if lacking.is_empty() {
             let names: Vec<&str> = self.drivers.iter().map(|driver| driver.name()).collect();
-            let refusal = PlanError::new(
+            return Err(PlanError::new(
                 format!("the image is for the pedestal {pedestal}, which this node cannot run"),
                 format!("use an image for one of: {}", names.join(", ")),
-            );
-            return Err(refusal.into());
-        };
-        Ok((Arc::clone(driver), driver.plan(spec, node)?))
+            ));
+        }
+        let (faults, remedies): (Vec<String>, Vec<String>) =
+            lacking.into_iter().map(|PlanError { fault, remedy }| (fault, remedy)).unzip();
+        Err(PlanError::new(faults.join(", and "), remedies.join(", or ")))
     }
 
     fn hand_over(&self, entry: Entry, request: CreateRequest, parts: Parts) -> Container {
@@ -160,6 +177,7 @@ impl Context {
             guest: parts.guest,
             record: parts.record,
             entry,
+            share: parts.share,
             hub: parts.hub,
             events: self.events.clone(),
             snapshot: snapshot_in,
@@ -173,14 +191,12 @@ impl Context {
     }
 }
 
-/// A plan and the driver that made it.
-type Planned = (Arc<dyn Driver>, Box<dyn Plan>);
-
 /// What a created container is made of.
 struct Parts {
     driver: Arc<dyn Driver>,
     guest: Box<dyn Guest>,
     record: Record,
+    share: Share,
     events: mpsc::UnboundedReceiver<Event>,
     hub: Hub,
     interrupts: mpsc::UnboundedReceiver<()>,
@@ -188,10 +204,15 @@ struct Parts {
 
 impl Parts {
     /// Connects a guest's console to the engine's streams, before its first instruction.
-    fn connect(driver: Arc<dyn Driver>, created: Created, stdio: &Stdio) -> Result<Parts, StreamError> {
+    fn connect(
+        driver: Arc<dyn Driver>,
+        created: Created,
+        share: Share,
+        stdio: &Stdio,
+    ) -> Result<Parts, StreamError> {
         let Created { guest, record, console, events } = created;
         let (interrupts_in, interrupts) = mpsc::unbounded_channel();
         let hub = Hub::open(stdio, console, interrupts_in)?;
-        Ok(Parts { driver, guest, record, events, hub, interrupts })
+        Ok(Parts { driver, guest, record, share, events, hub, interrupts })
     }
 }

@@ -15,6 +15,7 @@
 //! - [`create`]: everything up to CREATED, undone where it fails half-way.
 //! - [`owner`]: the one task that owns the container afterwards. Requests and guest events reach it through
 //!   its queues; what it knows is published, not shared.
+//! - [`share`]: its resources, and the steps from one set to another.
 //! - [`exit`]: the exit status, in one table.
 //! - [`events`]: what the engine is told.
 
@@ -22,6 +23,7 @@ pub mod create;
 pub mod events;
 pub mod exit;
 mod owner;
+mod share;
 pub mod state;
 
 use std::path::PathBuf;
@@ -32,6 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::console::Stdio;
 use crate::id::Key;
 use crate::pedestal::{DriverError, Usage};
+use crate::resources::{Asked, ResourceError};
 use state::{Exit, Illegal, Snapshot};
 
 /// Why a request to a container failed.
@@ -46,6 +49,9 @@ pub enum ContainerError {
     /// There is no such signal.
     #[error("{0} is not a signal")]
     NoSuchSignal(u32),
+    /// The resources cannot be had.
+    #[error(transparent)]
+    Resources(#[from] ResourceError),
     /// The driver failed.
     #[error(transparent)]
     Driver(#[from] DriverError),
@@ -80,6 +86,7 @@ enum Request {
     Kill(u32, Reply<()>),
     Pause(Reply<()>),
     Resume(Reply<()>),
+    Update(Asked, Reply<()>),
     Usage(Reply<Usage>),
     CloseStdin(Reply<()>),
     Delete(Reply<Snapshot>),
@@ -141,6 +148,15 @@ impl Container {
     /// A wrong state, or the driver's.
     pub async fn resume(&self) -> Result<(), ContainerError> {
         self.ask(Request::Resume).await
+    }
+
+    /// Changes the resources of the guest: all that is asked for, or nothing. What stays as it is is not touched.
+    ///
+    /// # Errors
+    ///
+    /// A wrong state, resources that cannot be had or changed, or the driver's; everything is then as before.
+    pub async fn update(&self, asked: Asked) -> Result<(), ContainerError> {
+        self.ask(|reply| Request::Update(asked, reply)).await
     }
 
     /// What the guest has used. Of a guest that is gone: nothing.

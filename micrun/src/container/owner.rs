@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use micrun_image_spec::units::Mib;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::events::{Events, TaskEvent};
 use super::exit::{self, KillReason};
+use super::share::{Share, Step};
 use super::state::{Exit, Operation, Snapshot, Status};
 use super::{ContainerError, Info, Reply, Request};
 use crate::console::Hub;
 use crate::pedestal::{Driver, DriverError, Event, ExitCause, ExitNotice, Guest, Record, Usage};
+use crate::resources::Asked;
 use crate::store::Entry;
 
 /// How long Delete waits for output that nobody has read.
@@ -33,6 +36,7 @@ pub(super) struct Owner {
     pub guest: Box<dyn Guest>,
     pub record: Record,
     pub entry: Entry,
+    pub share: Share,
     pub hub: Hub,
     pub events: Events,
     pub snapshot: watch::Sender<Snapshot>,
@@ -83,7 +87,8 @@ impl Owner {
             Request::Kill(signal, reply) => drop(reply.send(self.signal(signal).await)),
             Request::Pause(reply) => drop(reply.send(self.pause().await)),
             Request::Resume(reply) => drop(reply.send(self.resume().await)),
-            Request::Usage(reply) => drop(reply.send(self.usage())),
+            Request::Update(asked, reply) => drop(reply.send(self.update(asked).await)),
+            Request::Usage(reply) => drop(reply.send(self.usage().await)),
             Request::CloseStdin(reply) => {
                 self.hub.close_stdin();
                 drop(reply.send(Ok(())));
@@ -111,7 +116,10 @@ impl Owner {
     async fn start(&mut self) -> Result<u32, ContainerError> {
         self.status().check(Operation::Start)?;
         if let Err(error) = self.guest.start().await {
-            self.stop_by_force().await?;
+            // Why it did not start says more than why the rest of it cannot be stopped.
+            if let Err(also) = self.stop_by_force().await {
+                tracing::warn!(container = %self.info.key, error = %also, "stopping a guest that did not start");
+            }
             return Err(error.into());
         }
         self.set(Status::Running);
@@ -152,11 +160,46 @@ impl Owner {
         }
     }
 
-    fn usage(&self) -> Result<Usage, ContainerError> {
-        match self.status() {
-            Status::Stopped => Ok(Usage::default()),
-            _ => Ok(self.guest.usage()?),
+    async fn update(&mut self, asked: Asked) -> Result<(), ContainerError> {
+        self.status().check(Operation::Update)?;
+        let new = self.share.updated(asked)?;
+        let steps = self.share.steps_to(&new);
+        if self.share.fixed && !steps.is_empty() {
+            return Err(ContainerError::Unsupported(
+                "its image says that its resources are fixed (runtime.static_resource)",
+            ));
         }
+        let can = self.guest.capabilities().live;
+        if steps.iter().any(|step| !can.allows(&step.change)) {
+            return Err(ContainerError::Unsupported(
+                "its pedestal cannot change these resources while the guest exists; start it anew with others",
+            ));
+        }
+        self.take(&steps).await?;
+        self.share = new;
+        Ok(())
+    }
+
+    /// Takes all steps. If one fails, those before it are undone.
+    async fn take(&mut self, steps: &[Step]) -> Result<(), DriverError> {
+        for (taken, step) in steps.iter().enumerate() {
+            let Err(error) = self.guest.apply(&step.change).await else { continue };
+            for undo in steps[..taken].iter().rev().filter_map(|step| step.undo.as_ref()) {
+                if let Err(error) = self.guest.apply(undo).await {
+                    tracing::error!(container = %self.info.key, %error, ?undo, "a failed update is not undone");
+                }
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn usage(&mut self) -> Result<Usage, ContainerError> {
+        let used = match self.status() {
+            Status::Stopped => Usage::default(),
+            _ => self.guest.usage().await?,
+        };
+        Ok(Usage { memory_limit: self.share.given.memory.map(Mib::bytes), ..used })
     }
 
     async fn signal(&mut self, signal: u32) -> Result<(), ContainerError> {

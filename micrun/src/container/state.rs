@@ -27,6 +27,8 @@ pub enum Operation {
     Pause,
     /// Let it go on.
     Resume,
+    /// Change its resources.
+    Update,
     /// Free what is left of the container.
     Delete,
 }
@@ -54,18 +56,20 @@ impl Status {
     ///
     /// [`Illegal`], with operation and state.
     pub fn check(self, operation: Operation) -> Result<(), Illegal> {
-        use Operation::{Delete, Kill, Pause, Resume, Start};
+        use Operation::{Delete, Kill, Pause, Resume, Start, Update};
         use Status::{Created, Paused, Running, Stopped};
         match (self, operation) {
-            (Created, Start | Kill | Delete)
-            | (Running, Kill | Pause)
-            | (Paused, Kill | Resume)
+            (Created, Start | Kill | Update | Delete)
+            | (Running, Kill | Pause | Update)
+            | (Paused, Kill | Resume | Update)
             | (Stopped, Delete) => Ok(()),
             (Stopped, Kill) => Err(Illegal::Finished),
             (Created, Pause | Resume)
             | (Running, Start | Resume | Delete)
             | (Paused, Start | Pause | Delete)
-            | (Stopped, Start | Pause | Resume) => Err(Illegal::WrongState { operation, status: self }),
+            | (Stopped, Start | Pause | Resume | Update) => {
+                Err(Illegal::WrongState { operation, status: self })
+            }
         }
     }
 }
@@ -108,6 +112,7 @@ impl fmt::Display for Operation {
             Operation::Kill => "kill",
             Operation::Pause => "pause",
             Operation::Resume => "resume",
+            Operation::Update => "update",
             Operation::Delete => "delete",
         })
     }

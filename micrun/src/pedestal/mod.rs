@@ -8,7 +8,7 @@
 //!   Driver::plan(spec, node) ──> Plan            pure: refused here or asked of the node as planned
 //!   Plan::record()           ──> Record          on disk before anything exists
 //!   Plan::create()           ──> Created         guest (not running), console, events, final Record
-//!   Guest::start / ask / force / pause / resume  as capabilities() allow
+//!   Guest::start / ask / force / pause / resume / apply   as capabilities() allow
 //!   Driver::adopt(record)    ──> Created         a restarted shim takes its guest back
 //!   Driver::destroy(record)                      another process, no live object, any number of times
 //! ```
@@ -20,12 +20,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use micrun_image_spec::firmware::Pedestal;
+use micrun_image_spec::units::Mib;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
-use crate::id::Key;
+use crate::id::{GuestName, Key};
+use crate::resources::{Change, CpuSet, Resources};
 
 mod node;
 pub mod qemu;
@@ -61,6 +63,17 @@ pub trait Driver: Send + Sync {
     /// True for the pedestals of an image that this driver can run.
     fn serves(&self, pedestal: Pedestal) -> bool;
 
+    /// What this node lacks for the driver, and how to get it; `None` where it can be used. Of several drivers that
+    /// serve a pedestal, the first that lacks nothing runs the guest.
+    fn absent(&self, node: &Node) -> Option<PlanError>;
+
+    /// The cores that guests of a pedestal can have on this node.
+    ///
+    /// # Errors
+    ///
+    /// [`DriverError`] where the node does not tell.
+    async fn cores(&self, node: &Node) -> Result<CpuSet, DriverError>;
+
     /// Decides what will be asked of the node, without asking it.
     ///
     /// # Errors
@@ -89,7 +102,12 @@ pub trait Plan: Send + fmt::Debug {
     /// What [`Driver::destroy`] needs if this process dies inside [`Plan::create`].
     fn record(&self) -> Record;
 
-    /// Creates the guest. It does not run yet, and its console is connected.
+    /// What the guest takes of the node that no other guest may have at the same time.
+    fn claims(&self) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    /// Creates the guest. It does not run yet, and its console is connected, where it can be before the start.
     ///
     /// # Errors
     ///
@@ -141,12 +159,19 @@ pub trait Guest: Send {
     /// [`DriverError`] where the pedestal refuses.
     async fn resume(&mut self) -> Result<(), DriverError>;
 
+    /// Changes one of the guest's resources. Called for nothing that [`Capabilities::live`] excludes.
+    ///
+    /// # Errors
+    ///
+    /// [`DriverError`] where the pedestal refuses; nothing has changed then.
+    async fn apply(&mut self, change: &Change) -> Result<(), DriverError>;
+
     /// What the guest has used so far.
     ///
     /// # Errors
     ///
     /// [`DriverError`] where the pedestal cannot tell any more.
-    fn usage(&self) -> Result<Usage, DriverError>;
+    async fn usage(&mut self) -> Result<Usage, DriverError>;
 }
 
 /// What a guest's back end can do. The container decides by these, never by a driver's name.
@@ -159,8 +184,44 @@ pub struct Capabilities {
     pub force: bool,
     /// The guest can be paused.
     pub pause: bool,
+    /// Which resources can be changed while the guest exists.
+    pub live: Live,
     /// How the end of the guest becomes known.
     pub exit: ExitNotice,
+}
+
+/// Which resources of a guest can be changed while it exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// vCPUs, cores, weight and capacity.
+    pub cpu: bool,
+    /// Memory.
+    pub memory: bool,
+}
+
+impl Live {
+    /// Nothing: what the guest has at its start is what it keeps.
+    pub const NOTHING: Live = Live { cpu: false, memory: false };
+
+    /// Whether a change is possible.
+    pub fn allows(self, change: &Change) -> bool {
+        match change {
+            Change::Vcpus(_) | Change::Cpus(_) | Change::Weight(_) | Change::Capacity(_) => self.cpu,
+            Change::Memory(_) | Change::MaxMemory(_) => self.memory,
+        }
+    }
+}
+
+/// Something of a node that one guest alone can have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Claim {
+    /// A physical core, by number.
+    Core(u32),
+    /// Memory that the hypervisor gives out.
+    Memory(Mib),
+    /// A co-processor, by name.
+    Coprocessor(String),
 }
 
 /// How the end of a guest becomes known to its driver.
@@ -180,8 +241,8 @@ pub struct Created {
     pub guest: Box<dyn Guest>,
     /// What goes to disk for [`Driver::adopt`] and [`Driver::destroy`].
     pub record: Record,
-    /// The guest's console.
-    pub console: Console,
+    /// The guest's console; `None` where it comes later, as [`Event::ConsoleBack`].
+    pub console: Option<Console>,
     /// What happens to the guest, in order. Ends after `Exited`.
     pub events: mpsc::UnboundedReceiver<Event>,
 }
@@ -247,6 +308,8 @@ pub struct Usage {
     pub system: Duration,
     /// Resident memory, bytes.
     pub memory: u64,
+    /// The most memory that the guest may have, bytes; `None` where nobody set it. The container fills this in.
+    pub memory_limit: Option<u64>,
 }
 
 /// What a driver is asked to run.
@@ -254,12 +317,18 @@ pub struct Usage {
 pub struct GuestSpec {
     /// The container.
     pub key: Key,
+    /// What the guest is called where container ids will not do.
+    pub name: GuestName,
     /// A directory for the driver's own files. Its owner removes it after `destroy`.
     pub dir: PathBuf,
     /// The firmware ELF: a copy that nobody else writes.
     pub firmware: PathBuf,
-    /// What image, node and engine ask for, merged.
+    /// The pedestal's own file ([`Settings::pedestal_conf`]): such a copy, too.
+    pub pedestal_conf: Option<PathBuf>,
+    /// What image and annotations ask for, merged.
     pub settings: Settings,
+    /// What the guest gets.
+    pub resources: Resources,
 }
 
 /// What a driver needs on disk to find its guest again. Only the driver that wrote it reads `data`.

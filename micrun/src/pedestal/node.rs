@@ -5,8 +5,19 @@ use std::path::{Path, PathBuf};
 use micrun_image_spec::board::{BoardError, Boards};
 use rustix::fs::{Access, access};
 
+use crate::resources::CpuSet;
+
 /// Where a node keeps board profiles of its own. Outside `/etc/mica` itself: micad reads every file there.
 pub const BOARDS_DIR: &str = "/etc/mica/micrun/boards.d";
+
+/// Where micad has its sockets (openEuler mcs, `MICA_SOCKET_DIRECTORY`).
+pub const MICAD_DIR: &str = "/run/mica";
+
+/// The cores that the machine has, also those that Linux was told to leave alone.
+const PRESENT_CPUS: &str = "/sys/devices/system/cpu/present";
+
+/// Says `xen` in the domain that controls it, and in others.
+const HYPERVISOR: &str = "/sys/hypervisor/type";
 
 /// Looked through after `PATH`, which an engine may hand over empty.
 const PROGRAM_DIRS: [&str; 4] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/libexec"];
@@ -16,6 +27,12 @@ const PROGRAM_DIRS: [&str; 4] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/lib
 pub struct Node {
     /// The boards that guests of this node can be built for.
     pub boards: Boards,
+    /// Where micad has its sockets, where it runs.
+    pub micad: PathBuf,
+    /// Whether this machine runs on Xen.
+    pub on_xen: bool,
+    /// The cores that Linux knows of. On Xen these are Dom0's own.
+    pub cores: CpuSet,
     program_dirs: Vec<PathBuf>,
 }
 
@@ -28,12 +45,24 @@ impl Node {
     pub fn read() -> Result<Node, BoardError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let dirs = std::env::split_paths(&path).chain(PROGRAM_DIRS.map(PathBuf::from));
-        Ok(Node::new(Boards::load(&[PathBuf::from(BOARDS_DIR)])?, dirs))
+        let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+        Ok(Node {
+            on_xen: read(HYPERVISOR).trim() == "xen",
+            // A kernel that does not say has at least the one that this runs on.
+            cores: read(PRESENT_CPUS).parse().unwrap_or_else(|_| CpuSet::first(1)),
+            ..Node::new(Boards::load(&[PathBuf::from(BOARDS_DIR)])?, dirs)
+        })
     }
 
-    /// A node with these boards that looks for programs in these folders.
+    /// A node of one core with these boards that looks for programs in these folders.
     pub fn new(boards: Boards, program_dirs: impl IntoIterator<Item = PathBuf>) -> Node {
-        Node { boards, program_dirs: program_dirs.into_iter().filter(|dir| dir.is_absolute()).collect() }
+        Node {
+            boards,
+            micad: PathBuf::from(MICAD_DIR),
+            on_xen: false,
+            cores: CpuSet::first(1),
+            program_dirs: program_dirs.into_iter().filter(|dir| dir.is_absolute()).collect(),
+        }
     }
 
     /// The first executable file of this name.

@@ -35,7 +35,7 @@ pub fn request_failed(id: &str, failure: &ContainerError) -> ttrpc::Error {
         }
         ContainerError::Illegal(_) => Code::FAILED_PRECONDITION,
         ContainerError::Unsupported(_) => Code::UNIMPLEMENTED,
-        ContainerError::NoSuchSignal(_) => Code::INVALID_ARGUMENT,
+        ContainerError::NoSuchSignal(_) | ContainerError::Resources(_) => Code::INVALID_ARGUMENT,
         ContainerError::Driver(_) => Code::INTERNAL,
     };
     error(code, format!("container {id}: {failure}"))
@@ -48,6 +48,7 @@ pub fn create_failed(failure: &CreateError) -> ttrpc::Error {
         CreateFailure::Store(StoreError::Exists(_)) => Code::ALREADY_EXISTS,
         CreateFailure::Bundle(BundleError::Io { .. } | BundleError::Mount(_)) => Code::INTERNAL,
         CreateFailure::Bundle(_) => Code::INVALID_ARGUMENT,
+        CreateFailure::Resources(_) => Code::INVALID_ARGUMENT,
         CreateFailure::Plan(_) | CreateFailure::Boards(_) | CreateFailure::Stream(_) => {
             Code::FAILED_PRECONDITION
         }

@@ -33,7 +33,8 @@ fn v1(usage: &Usage) -> v1::Metrics {
         kernel: nanoseconds(usage.system),
         ..Default::default()
     };
-    let memory = v1::MemoryEntry { usage: usage.memory, ..Default::default() };
+    let limit = usage.memory_limit.unwrap_or_default();
+    let memory = v1::MemoryEntry { usage: usage.memory, limit, ..Default::default() };
     v1::Metrics {
         cpu: MessageField::some(v1::CPUStat { usage: MessageField::some(cpu), ..Default::default() }),
         memory: MessageField::some(v1::MemoryStat {
@@ -52,6 +53,7 @@ fn v2(usage: &Usage) -> v2::Metrics {
         system_usec: nanoseconds(usage.system) / 1000,
         ..Default::default()
     };
-    let memory = v2::MemoryStat { usage: usage.memory, ..Default::default() };
+    let usage_limit = usage.memory_limit.unwrap_or_default();
+    let memory = v2::MemoryStat { usage: usage.memory, usage_limit, ..Default::default() };
     v2::Metrics { cpu: MessageField::some(cpu), memory: MessageField::some(memory), ..Default::default() }
 }

@@ -11,6 +11,7 @@ use containerd_shim::protos::api::{
     UpdateTaskRequest, WaitRequest, WaitResponse,
 };
 use containerd_shim::protos::protobuf::MessageField;
+use containerd_shim::protos::protobuf::well_known_types::any::Any;
 use containerd_shim::protos::shim_async::Task;
 use containerd_shim::protos::ttrpc::r#async::TtrpcContext;
 use containerd_shim::protos::ttrpc::{self, Code};
@@ -20,6 +21,10 @@ use super::shared::Shared;
 use super::stats;
 use crate::container::state::{Snapshot, Status};
 use crate::container::{Container, ContainerError};
+use crate::resources::Asked;
+
+/// The largest resources of an update that are read, bytes. Engines write some hundred.
+const MAX_RESOURCES: usize = 64 * 1024;
 
 fn no_exec(id: &str, exec_id: &str) -> ttrpc::Result<()> {
     match exec_id {
@@ -38,6 +43,17 @@ async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = ttrpc::Result<T>> + Send + 'static,
 ) -> ttrpc::Result<T> {
     tokio::spawn(work).await.map_err(|failure| error(Code::INTERNAL, failure.to_string()))?
+}
+
+/// The resources of an update: the JSON of the OCI runtime specification's `linux.resources` in an Any.
+fn asked(id: &str, any: &Any) -> ttrpc::Result<Asked> {
+    let invalid = |why: String| error(Code::INVALID_ARGUMENT, format!("container {id}: {why}"));
+    if any.value.len() > MAX_RESOURCES {
+        return Err(invalid(format!("resources of {} bytes; {MAX_RESOURCES} are the most", any.value.len())));
+    }
+    let resources = serde_json::from_slice(&any.value)
+        .map_err(|error| invalid(format!("the resources are not those of an OCI configuration: {error}")))?;
+    Asked::from_oci(&resources).map_err(|error| invalid(error.to_string()))
 }
 
 fn task_status(status: Status) -> TaskStatus {
@@ -186,8 +202,10 @@ impl Task for Service {
     }
 
     async fn update(&self, _: &TtrpcContext, request: UpdateTaskRequest) -> ttrpc::Result<Empty> {
-        self.0.find(&request.id)?;
-        impossible(&request.id, "the resources of a guest under QEMU are fixed when it is created")
+        let asked = request.resources.as_ref().map(|any| asked(&request.id, any)).transpose()?;
+        let asked = asked.unwrap_or_default();
+        self.with(&request.id, async |container| container.update(asked).await).await?;
+        Ok(Empty::new())
     }
 
     async fn checkpoint(&self, _: &TtrpcContext, request: CheckpointTaskRequest) -> ttrpc::Result<Empty> {

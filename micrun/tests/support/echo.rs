@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use micrun::pedestal::{
-    Capabilities, Created, Driver, DriverError, Event, ExitCause, ExitNotice, Guest, GuestSpec, Node, Plan,
-    PlanError, Record, Usage,
+    Capabilities, Console, Created, Driver, DriverError, Event, ExitCause, ExitNotice, Guest, GuestSpec,
+    Live, Node, Plan, PlanError, Record, Usage,
 };
+use micrun::resources::{Change, CpuSet};
 use micrun_image_spec::firmware::Pedestal;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -22,7 +23,12 @@ use super::pty;
 /// What a guest does, decided before it exists.
 #[derive(Clone, Debug)]
 pub struct Script {
+    pub absent: bool,
     pub refuse_plan: bool,
+    /// The kind of change that is refused.
+    pub refuse_change: Option<Change>,
+    /// The console comes with the start, not with the guest.
+    pub late_console: bool,
     pub fail_create: bool,
     pub fail_start: bool,
     pub create_takes: Duration,
@@ -38,14 +44,23 @@ pub struct Script {
 impl Default for Script {
     fn default() -> Script {
         Script {
+            absent: false,
             refuse_plan: false,
+            refuse_change: None,
+            late_console: false,
             fail_create: false,
             fail_start: false,
             create_takes: Duration::ZERO,
             dies: None,
             falls_silent: false,
             obeys: true,
-            can: Capabilities { ask: false, force: true, pause: false, exit: ExitNotice::Event },
+            can: Capabilities {
+                ask: false,
+                force: true,
+                pause: false,
+                live: Live::NOTHING,
+                exit: ExitNotice::Event,
+            },
         }
     }
 }
@@ -59,12 +74,19 @@ struct Owned {
     /// The guest's side of the pty.
     terminal: File,
     running: bool,
+    /// What was changed while it lived.
+    changes: Vec<Change>,
 }
 
 impl Daemon {
     /// The guests that it owns.
     pub fn guests(&self) -> Vec<String> {
         self.0.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// What was changed of a guest.
+    pub fn changes(&self, name: &str) -> Vec<Change> {
+        self.0.lock().unwrap()[name].changes.clone()
     }
 
     fn is_running(&self, name: &str) -> bool {
@@ -99,6 +121,14 @@ impl Driver for Echo {
         pedestal == Pedestal::Qemu
     }
 
+    fn absent(&self, _: &Node) -> Option<PlanError> {
+        self.script.absent.then(|| PlanError::new("the echo daemon is away", "call it back"))
+    }
+
+    async fn cores(&self, _: &Node) -> Result<CpuSet, DriverError> {
+        Ok(CpuSet::first(4))
+    }
+
     fn plan(&self, spec: &GuestSpec, _: &Node) -> Result<Box<dyn Plan>, PlanError> {
         if self.script.refuse_plan {
             return Err(PlanError::new("the node is full", "stop another guest first"));
@@ -115,7 +145,8 @@ impl Driver for Echo {
         }
         let (mut guest, events) = EchoGuest::new(name, self);
         guest.echo(terminal);
-        Ok(Created { guest: Box::new(guest), record: record.clone(), console: Box::new(master), events })
+        let console = Some(Box::new(master) as _);
+        Ok(Created { guest: Box::new(guest), record: record.clone(), console, events })
     }
 
     async fn destroy(&self, record: &Record) -> Result<(), DriverError> {
@@ -148,10 +179,14 @@ impl Plan for EchoPlan {
             return Err(DriverError::backend("creating an echo guest", "no room"));
         }
         let (master, terminal) = pty::open().map_err(DriverError::io("opening a pty"))?;
-        let owned = Owned { terminal, running: false };
+        let owned = Owned { terminal, running: false, changes: Vec::new() };
         self.echo.daemon.0.lock().unwrap().insert(self.name.clone(), owned);
-        let (guest, events) = EchoGuest::new(&self.name, &self.echo);
-        Ok(Created { guest: Box::new(guest), record: self.record(), console: Box::new(master), events })
+        let (mut guest, events) = EchoGuest::new(&self.name, &self.echo);
+        let mut console: Option<Console> = Some(Box::new(master));
+        if self.echo.script.late_console {
+            guest.late_console = console.take();
+        }
+        Ok(Created { guest: Box::new(guest), record: self.record(), console, events })
     }
 }
 
@@ -160,13 +195,15 @@ struct EchoGuest {
     daemon: Daemon,
     script: Script,
     events: Option<mpsc::UnboundedSender<Event>>,
+    late_console: Option<Console>,
 }
 
 impl EchoGuest {
     fn new(name: &str, echo: &Echo) -> (EchoGuest, mpsc::UnboundedReceiver<Event>) {
         let (events_in, events) = mpsc::unbounded_channel();
         let (daemon, script) = (echo.daemon.clone(), echo.script.clone());
-        (EchoGuest { name: name.to_owned(), daemon, script, events: Some(events_in) }, events)
+        let name = name.to_owned();
+        (EchoGuest { name, daemon, script, events: Some(events_in), late_console: None }, events)
     }
 
     fn echo(&mut self, mut terminal: File) {
@@ -213,6 +250,9 @@ impl Guest for EchoGuest {
             owned.terminal.try_clone().unwrap()
         };
         self.echo(terminal);
+        if let (Some(console), Some(events)) = (self.late_console.take(), &self.events) {
+            let _ = events.send(Event::ConsoleBack(console));
+        }
         if self.script.falls_silent {
             self.events = None;
         }
@@ -222,6 +262,7 @@ impl Guest for EchoGuest {
                 daemon: self.daemon.clone(),
                 script: self.script.clone(),
                 events: self.events.clone(),
+                late_console: None,
             };
             tokio::spawn(async move {
                 sleep(after).await;
@@ -254,7 +295,18 @@ impl Guest for EchoGuest {
         Ok(())
     }
 
-    fn usage(&self) -> Result<Usage, DriverError> {
-        Ok(Usage { user: Duration::from_millis(7), system: Duration::from_millis(3), memory: 4096 })
+    async fn apply(&mut self, change: &Change) -> Result<(), DriverError> {
+        if self.script.refuse_change.as_ref() == Some(change) {
+            return Err(DriverError::backend("changing an echo guest", "not this"));
+        }
+        if let Some(owned) = self.daemon.0.lock().unwrap().get_mut(&self.name) {
+            owned.changes.push(change.clone());
+        }
+        Ok(())
+    }
+
+    async fn usage(&mut self) -> Result<Usage, DriverError> {
+        let (user, system) = (Duration::from_millis(7), Duration::from_millis(3));
+        Ok(Usage { user, system, memory: 4096, ..Usage::default() })
     }
 }

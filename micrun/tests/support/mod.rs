@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use containerd_shim_protos::api::{CreateTaskRequest, StateRequest, StateResponse};
+use containerd_shim_protos::protobuf::MessageField;
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::shim_async::{Client, TaskClient};
 use containerd_shim_protos::ttrpc::{self, Code, context};
 use micrun::container::create::Context;
@@ -151,7 +153,18 @@ macro_rules! requests {
 }
 requests!(start: StartRequest, delete: DeleteRequest, wait: WaitRequest, pids: PidsRequest,
     connect: ConnectRequest, stats: StatsRequest, pause: PauseRequest, resume: ResumeRequest,
-    shutdown: ShutdownRequest, checkpoint: CheckpointTaskRequest, update: UpdateTaskRequest);
+    shutdown: ShutdownRequest, checkpoint: CheckpointTaskRequest);
+
+/// An update to these `linux.resources`.
+pub fn update(id: &str, resources: serde_json::Value) -> containerd_shim_protos::api::UpdateTaskRequest {
+    let any = Any {
+        type_url: "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources".to_owned(),
+        value: resources.to_string().into_bytes(),
+        ..Default::default()
+    };
+    let resources = MessageField::some(any);
+    containerd_shim_protos::api::UpdateTaskRequest { id: id.to_owned(), resources, ..Default::default() }
+}
 
 pub fn kill(id: &str, signal: u32) -> containerd_shim_protos::api::KillRequest {
     containerd_shim_protos::api::KillRequest { id: id.to_owned(), signal, ..Default::default() }

@@ -19,8 +19,9 @@ use super::OnDisk;
 use super::jail::Process;
 use super::qmp::{self, Answer};
 use super::watcher::{Known, Watcher};
-use crate::pedestal::{Capabilities, Created, DriverError, Event, ExitCause, ExitNotice, Guest, Usage};
+use crate::pedestal::{Capabilities, Created, DriverError, Event, ExitCause, ExitNotice, Guest, Live, Usage};
 use crate::process::{ProcessId, Stat};
+use crate::resources::Change;
 
 /// How long an emulator may take to come up: 0.1 s on an idle machine, and not every machine is idle.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -52,7 +53,7 @@ pub async fn start_paused(process: Process, exit: ExitConvention) -> Result<Crea
     }
     machine.known.set_ready();
     let record = OnDisk { process: Some(machine.process) }.record();
-    Ok(Created { guest: Box::new(machine), record, console: Box::new(console), events })
+    Ok(Created { guest: Box::new(machine), record, console: Some(Box::new(console)), events })
 }
 
 /// A running emulator. Dropping the handle ends it.
@@ -133,7 +134,7 @@ impl Guest for Machine {
 
     fn capabilities(&self) -> Capabilities {
         // None of today's boards has a guest that listens to a power button.
-        Capabilities { ask: false, force: true, pause: true, exit: ExitNotice::Event }
+        Capabilities { ask: false, force: true, pause: true, live: Live::NOTHING, exit: ExitNotice::Event }
     }
 
     async fn start(&mut self) -> Result<(), DriverError> {
@@ -157,7 +158,11 @@ impl Guest for Machine {
         self.command("cont", ANSWER_LIMIT).await
     }
 
-    fn usage(&self) -> Result<Usage, DriverError> {
+    async fn apply(&mut self, _: &Change) -> Result<(), DriverError> {
+        Err(DriverError::Unsupported("the resources of a guest under QEMU are fixed when it is created"))
+    }
+
+    async fn usage(&mut self) -> Result<Usage, DriverError> {
         let stat = Stat::read(self.process.pid)
             .map_err(DriverError::io(format!("reading the use of QEMU (process {})", self.process.pid)))?;
         let per_second = rustix::param::clock_ticks_per_second();
@@ -166,6 +171,7 @@ impl Guest for Machine {
             user: time(stat.user_ticks),
             system: time(stat.system_ticks),
             memory: stat.resident_pages.saturating_mul(rustix::param::page_size() as u64),
+            ..Usage::default()
         })
     }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Created, Driver, DriverError, GuestSpec, Node, Plan, PlanError, Record};
 use crate::namespace::on_own_thread;
 use crate::process::ProcessId;
+use crate::resources::CpuSet;
 
 mod exit;
 mod jail;
@@ -54,6 +55,15 @@ impl Driver for Qemu {
 
     fn serves(&self, pedestal: Pedestal) -> bool {
         pedestal == Pedestal::Qemu
+    }
+
+    /// Emulators are looked for by board: each needs another.
+    fn absent(&self, _: &Node) -> Option<PlanError> {
+        None
+    }
+
+    async fn cores(&self, node: &Node) -> Result<CpuSet, DriverError> {
+        Ok(node.cores.clone())
     }
 
     fn plan(&self, spec: &GuestSpec, node: &Node) -> Result<Box<dyn Plan>, PlanError> {

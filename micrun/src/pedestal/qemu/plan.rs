@@ -40,7 +40,7 @@ impl QemuPlan {
                 "use an image for another pedestal, or give the board profile a `qemu` section",
             ));
         };
-        let memory = spec.settings.memory.unwrap_or(qemu.memory);
+        let memory = spec.resources.memory.unwrap_or(qemu.memory);
         let mut arguments: Vec<String> = FIXED_ARGUMENTS.map(str::to_owned).into();
         let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
         option("-name", spec.key.id.to_string());
@@ -118,16 +118,23 @@ mod tests {
 
     use super::*;
     use crate::config::Settings;
-    use crate::id::{Id, Key};
+    use crate::id::{GuestName, Id, Key};
+    use crate::resources::{Asked, CpuSet, Resources};
 
     fn spec(board: Option<&str>, memory: Option<Mib>) -> GuestSpec {
         let conf = "[Mica]\nClientPath=/firmware.elf\nPedestal=qemu\nPedestalConf=\n".parse().unwrap();
         let settings = Settings::merge(&conf, &Default::default()).unwrap();
+        let resources =
+            Resources::plan(&settings.wishes, &Asked::default(), &CpuSet::first(1), None).unwrap();
+        let key = Key { namespace: Id::new("n").unwrap(), id: Id::new("a").unwrap() };
         GuestSpec {
-            key: Key { namespace: Id::new("n").unwrap(), id: Id::new("a").unwrap() },
+            name: GuestName::of(&key),
+            key,
             dir: "/run/x".into(),
             firmware: "/run/x/firmware.elf".into(),
-            settings: Settings { board: board.map(str::to_owned), memory, ..settings },
+            pedestal_conf: None,
+            settings: Settings { board: board.map(str::to_owned), ..settings },
+            resources: Resources { memory, ..resources },
         }
     }
 

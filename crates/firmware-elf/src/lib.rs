@@ -2,7 +2,8 @@
 //!
 //! The file is not read whole: headers and tables are read where they lie. Each is measured against the file before
 //! goblin decodes it, so nothing is allocated by a size that the file merely claims; names, notes and tags are looked
-//! at up to fixed numbers. Nothing here judges: the image builder does, with findings, and the shim.
+//! at up to fixed numbers. Nothing here judges, except [`resource_table`]: builder and shim
+//! keep to the same rules there.
 //!
 //! [`source`] is what all of it reads from.
 

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use micrun_image_builder::check::{Code, Report, examine};
 
 pub mod layout;
+#[path = "../../../crates/firmware-elf/tests/support/test_elf.rs"]
 mod test_elf;
 pub use test_elf::*;
 

@@ -7,10 +7,16 @@
 use serde::Serialize;
 
 mod decode;
+mod locate;
+mod micad;
+mod rules;
 mod shared;
 mod words;
 
 pub use decode::{EntryError, TableError, decode};
+pub use locate::{Located, Missing};
+pub use micad::{ForMicad, for_micad};
+pub use rules::{Fault, Rule, is_for_micad};
 pub use shared::SharedArea;
 
 /// The section that loaders look for, by this name.

@@ -7,6 +7,7 @@ use micrun_image_builder::boot;
 use micrun_image_builder::check::{Report, advise, examine, resource_table};
 use micrun_image_builder::detect::{guess_board, identify, outside_memory};
 use micrun_image_builder::elf::Elf;
+use micrun_image_builder::elf::resource_table::{ForMicad, for_micad};
 use micrun_image_builder::source::{self, ReadAt as _};
 use micrun_image_spec::board::Boards;
 use micrun_image_spec::firmware::Pedestal;
@@ -39,6 +40,11 @@ fn judge(elf: &Elf<'_>, report: &mut Report) -> io::Result<()> {
     }
     for pedestal in Pedestal::ALL {
         resource_table(elf, Some(pedestal), board, report);
+        match for_micad(elf.file(), pedestal) {
+            Ok(ForMicad::Absent(why) | ForMicad::Broken(why)) => assert!(why.len() < 500, "{why}"),
+            Ok(ForMicad::Ok) => {}
+            Err(error) => panic!("it was read before: {error}"),
+        }
     }
     for pedestal in [Pedestal::Xen, Pedestal::Hetero] {
         if let Some(image) = boot::make(elf, pedestal, report)? {

@@ -3,7 +3,7 @@
 //! `MICRUN_WRITE_CORPUS=1 cargo test -p micrun-fuzz --test defects` writes the files and the table in corpus/README.md anew.
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
-#[path = "../../../../micrun-image-builder/tests/support/test_elf.rs"]
+#[path = "../../../../crates/firmware-elf/tests/support/test_elf.rs"]
 #[allow(dead_code, reason = "this file uses a part of it")]
 mod test_elf;
 

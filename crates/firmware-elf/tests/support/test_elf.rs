@@ -1,4 +1,4 @@
-//! ELF files made to order, for the tests of this crate and for the fuzzers' corpus.
+//! ELF files made to order, for the tests of this crate and of the image builder, and for the fuzzers' corpus.
 
 use std::path::Path;
 

@@ -1,0 +1,445 @@
+//! The daemon's one thread: sockets, one message after the other, and answers.
+//!
+//! While it works nobody else is served, and it works on one message until that is answered: a connection on which
+//! nothing comes blocks it. Orders of the simulator's own are looked at wherever it waits.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::EventFd;
+
+use crate::board::{Guest, Trick};
+use crate::client::{Client, Segfault, World};
+use crate::fault::{Effect, Faults, Order};
+use crate::tty::Ttys;
+use crate::wire::control::{self, Command};
+use crate::wire::create::{self, Create};
+use crate::wire::{FAILED, SUCCESS, status};
+
+/// An order and where its answer goes.
+pub type Ordered = (Order, Sender<Result<Vec<Guest>, String>>);
+
+/// The name that no client can have.
+const CREATE: &str = "mica-create";
+
+/// The daemon, and the simulator's hold on it.
+pub struct Daemon {
+    dir: PathBuf,
+    /// Makes the ttys of the next life.
+    new_ttys: Box<dyn Fn() -> Ttys + Send>,
+    world: World,
+    orders: Receiver<Ordered>,
+    wake: Arc<EventFd>,
+    faults: Faults,
+    /// None while the daemon is down.
+    create: Option<UnixListener>,
+    clients: Vec<Unit>,
+    epoll: Epoll,
+    last_id: u64,
+    /// Counts the daemon's lives. Whoever waited through the end of one has nothing more to do.
+    life: u64,
+    quit: bool,
+}
+
+/// A client and its socket.
+struct Unit {
+    id: u64,
+    client: Client,
+    listener: UnixListener,
+}
+
+/// What epoll says of the simulator's orders and of the create socket. Clients have the numbers above.
+const WAKE: u64 = 0;
+const CREATE_SOCKET: u64 = 1;
+
+/// The daemon's life ended while something was waited for.
+struct LifeEnded;
+
+/// The pieces in which an answer is sent, and whether it is a good one.
+struct Answer {
+    text: Vec<u8>,
+    marker: &'static [u8],
+}
+
+impl Answer {
+    fn good(text: Vec<u8>) -> Answer {
+        Answer { text, marker: SUCCESS }
+    }
+
+    fn bad(text: impl Into<Vec<u8>>) -> Answer {
+        Answer { text: text.into(), marker: FAILED }
+    }
+}
+
+impl Daemon {
+    /// A daemon that listens in `dir` and takes orders when `wake` says so.
+    ///
+    /// # Errors
+    /// If the directory or the socket cannot be made.
+    pub fn new(
+        dir: PathBuf,
+        new_ttys: Box<dyn Fn() -> Ttys + Send>,
+        world: World,
+        orders: Receiver<Ordered>,
+        wake: Arc<EventFd>,
+    ) -> io::Result<Daemon> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        let (faults, create, clients) = (Faults::default(), None, Vec::new());
+        let (last_id, life, quit) = (CREATE_SOCKET, 0, false);
+        let mut daemon = Daemon {
+            dir,
+            new_ttys,
+            world,
+            orders,
+            wake,
+            faults,
+            create,
+            clients,
+            epoll,
+            last_id,
+            life,
+            quit,
+        };
+        daemon.begin_life()?;
+        Ok(daemon)
+    }
+
+    /// Serves until its handle is dropped; then everything that was started here ends.
+    pub fn run(mut self) {
+        while !self.quit {
+            if let Err(error) = self.turn() {
+                self.say(format_args!("the daemon ends: {error}"));
+                break;
+            }
+        }
+        self.clients.clear();
+        self.world.board.end_all();
+        // A test's folder may be gone by now.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+
+    fn say(&self, text: impl std::fmt::Display) {
+        self.world.journal.say(text);
+    }
+
+    /// Empties and makes the directory, and listens. The mode is the original's where that can work.
+    fn begin_life(&mut self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mode = if nix::unistd::geteuid().is_root() { 0o600 } else { 0o700 };
+        fs::DirBuilder::new().mode(mode).create(&self.dir)?;
+        self.world.ttys = Arc::new((self.new_ttys)());
+        self.create = Some(self.listen(CREATE.as_bytes(), CREATE_SOCKET)?);
+        Ok(())
+    }
+
+    /// Ends without cleaning up: sockets become stale, links dangle, guests run on.
+    fn end_life(&mut self) {
+        self.life += 1;
+        self.create = None;
+        for unit in self.clients.drain(..) {
+            unit.client.abandon();
+        }
+    }
+
+    fn socket(&self, name: &[u8]) -> PathBuf {
+        self.dir.join(OsStr::from_bytes(&[name, b".socket"].concat()))
+    }
+
+    fn listen(&self, name: &[u8], id: u64) -> io::Result<UnixListener> {
+        let listener = UnixListener::bind(self.socket(name))?;
+        self.epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
+        Ok(listener)
+    }
+
+    /// Waits for whatever comes first and does it. Who came first is the kernel's knowledge, as in the original.
+    fn turn(&mut self) -> io::Result<()> {
+        let mut first = [EpollEvent::empty()];
+        match self.epoll.wait(&mut first, EpollTimeout::NONE) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(()),
+            other => drop(other?),
+        }
+        match first[0].data() {
+            WAKE => self.take_orders(),
+            CREATE_SOCKET => self.serve_create()?,
+            id => self.serve_control(id)?,
+        }
+        Ok(())
+    }
+
+    /// Waits for a connection's message, or only for a time, and follows orders meanwhile.
+    fn wait(&mut self, connection: Option<BorrowedFd<'_>>, limit: Option<Duration>) -> Result<(), LifeEnded> {
+        let life = self.life;
+        let end = limit.map(|limit| Instant::now() + limit);
+        loop {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Ok(());
+            }
+            let timeout = left.map_or(PollTimeout::NONE, |left| {
+                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+            });
+            let wake = Arc::clone(&self.wake);
+            let fds = std::iter::once(wake.as_fd()).chain(connection);
+            let mut ready: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+            if wait(&mut ready, timeout).is_err() {
+                return Err(LifeEnded);
+            }
+            if ready[0].any() == Some(true) {
+                let cleared = self.faults.cleared();
+                self.take_orders();
+                if self.quit || self.life != life {
+                    return Err(LifeEnded);
+                }
+                // What hangs goes on once the faults are cleared.
+                if connection.is_none() && limit.is_none() && self.faults.cleared() != cleared {
+                    return Ok(());
+                }
+            }
+            if ready.get(1).and_then(PollFd::any) == Some(true) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One recv, for which the daemon waits as long as it takes.
+    fn receive(
+        &mut self,
+        connection: &mut UnixStream,
+        buffer: &mut [u8],
+    ) -> Result<Option<usize>, LifeEnded> {
+        self.wait(Some(connection.as_fd()), None)?;
+        match connection.read(buffer) {
+            Ok(length) => Ok(Some(length)),
+            Err(error) => {
+                self.say(format_args!("Failed to receive: {error}"));
+                Ok(None)
+            }
+        }
+    }
+
+    fn serve_create(&mut self) -> io::Result<()> {
+        let Some(listener) = &self.create else { return Ok(()) };
+        let (mut connection, _) = listener.accept()?;
+        let mut buffer = [0; create::LENGTH];
+        let Ok(received) = self.receive(&mut connection, &mut buffer) else { return Ok(()) };
+        let effect = self.faults.create();
+        let Ok(refused) = self.before(effect.as_ref()) else { return Ok(()) };
+        let answer = match (refused, received) {
+            (Some(text), _) => Answer::bad(text),
+            (None, None) => Answer::bad(""),
+            (None, Some(length)) => self.create(Create::decode(&buffer[..length])),
+        };
+        // A failure here is the daemon's life that ended.
+        let _ = self.send(connection, answer, effect.as_ref());
+        Ok(())
+    }
+
+    fn create(&mut self, message: Create) -> Answer {
+        let name = message.name.clone();
+        if !exists(&message.path) {
+            return self.refuse(format!("No such file: {}", message.path.display()));
+        }
+        if name == CREATE || self.clients.iter().any(|unit| unit.client.name() == name) {
+            return self.refuse(format!("{} is already created", name.display()));
+        }
+        let client = match Client::create(message, &mut self.world) {
+            Ok(client) => client,
+            // The reason is the journal's alone.
+            Err(error) => {
+                self.say(format_args!("create {}: {error}", name.display()));
+                return Answer::bad("");
+            }
+        };
+        self.last_id += 1;
+        let id = self.last_id;
+        match self.listen(name.as_bytes(), id) {
+            Ok(listener) => self.clients.push(Unit { id, client, listener }),
+            Err(error) => {
+                self.say(format_args!("Failed to bind socket: {error}"));
+                return Answer::bad("");
+            }
+        }
+        Answer::good(Vec::new())
+    }
+
+    fn refuse(&self, text: String) -> Answer {
+        self.say(&text);
+        Answer::bad(text)
+    }
+
+    fn serve_control(&mut self, id: u64) -> io::Result<()> {
+        let Some(index) = self.clients.iter().position(|unit| unit.id == id) else { return Ok(()) };
+        let (mut connection, _) = self.clients[index].listener.accept()?;
+        let mut buffer = [0; control::LENGTH];
+        let Ok(received) = self.receive(&mut connection, &mut buffer) else { return Ok(()) };
+        let Some(length) = received else { return Ok(()) };
+        let command = Command::decode(&buffer[..length]);
+        let effect = self.faults.control(&command);
+        let Ok(refused) = self.before(effect.as_ref()) else { return Ok(()) };
+        let answer = match refused {
+            Some(text) => Ok(Answer::bad(text)),
+            None => self.obey(index, &command, effect == Some(Effect::Table)),
+        };
+        let Ok(answer) = answer else {
+            self.say("segmentation fault; systemd starts the daemon again");
+            self.end_life();
+            return self.begin_life();
+        };
+        let removed = command == Command::Remove && answer.marker == SUCCESS;
+        if self.send(connection, answer, effect.as_ref()).is_ok() && removed {
+            let unit = self.clients.remove(index);
+            // Whoever removed it meanwhile wanted it gone.
+            let _ = fs::remove_file(self.socket(unit.client.name().as_bytes()));
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, index: usize, command: &Command, broken_table: bool) -> Result<Answer, Segfault> {
+        let (client, world) = (&mut self.clients[index].client, &mut self.world);
+        let name = client.name().to_owned();
+        let done = match command {
+            Command::Start => client.start(world, broken_table),
+            Command::Set { key, value } => client.set(world, key, value),
+            Command::Stop => return client.stop(world).map(|()| Answer::good(Vec::new())),
+            Command::Remove => return client.remove(world).map(|()| Answer::good(Vec::new())),
+            Command::Status => {
+                let state = client.status(world)?;
+                let (name, cpu) = (client.name().as_bytes(), client.cpu().as_bytes());
+                return Ok(Answer::good(status::line(name, cpu, state, &client.services())));
+            }
+            Command::Gdb => return Ok(client.gdb().map_or_else(Answer::bad, Answer::good)),
+            Command::MalformedSet => return Ok(Answer::bad("Invalid set command. Usage: set <key> <value>")),
+            Command::Unknown(text) => return Ok(Answer::bad([b"Invalid command: ", &text[..]].concat())),
+        };
+        Ok(match done {
+            Ok(()) => Answer::good(Vec::new()),
+            Err(error) => {
+                self.say(format_args!("{command} {}: {error}", name.display()));
+                Answer::bad("")
+            }
+        })
+    }
+
+    /// What a fault does before the daemon works: a text means that it does not work at all.
+    fn before(&mut self, effect: Option<&Effect>) -> Result<Option<String>, LifeEnded> {
+        match effect {
+            Some(Effect::Slow(time)) => self.wait(None, Some(*time))?,
+            Some(Effect::Hang) => self.wait(None, None)?,
+            Some(Effect::Refuse(text)) => return Ok(Some(text.clone())),
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// Sends an answer as the original does: the text, the marker, and the end of the connection.
+    fn send(
+        &mut self,
+        mut connection: UnixStream,
+        answer: Answer,
+        effect: Option<&Effect>,
+    ) -> Result<(), LifeEnded> {
+        let Answer { text, marker } = answer;
+        let half = [&text[..], &marker[..marker.len() / 2]].concat();
+        // Whoever asked may be gone.
+        let _ = match effect {
+            Some(Effect::Cut) => connection.write_all(&half),
+            Some(Effect::Die) => {
+                let _ = connection.write_all(&half);
+                self.end_life();
+                return Err(LifeEnded);
+            }
+            Some(Effect::Split(pause)) => {
+                for byte in [&text[..], marker].concat() {
+                    self.wait(None, Some(*pause))?;
+                    let _ = connection.write_all(&[byte]);
+                }
+                Ok(())
+            }
+            _ => connection.write_all(&text).and_then(|()| connection.write_all(marker)),
+        };
+        Ok(())
+    }
+
+    fn take_orders(&mut self) {
+        // Only resets the counter: it says that there is something, the queue says what.
+        let _ = self.wake.read();
+        loop {
+            match self.orders.try_recv() {
+                Ok((order, reply)) => {
+                    let answer = self.follow(order);
+                    // A test that does not wait for it.
+                    let _ = reply.send(answer);
+                }
+                Err(std::sync::mpsc::TryRecvError::Empty) => return,
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => {
+                    self.quit = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn follow(&mut self, order: Order) -> Result<Vec<Guest>, String> {
+        let text = |error: crate::board::Failure| error.to_string();
+        match order {
+            Order::Fault(fault) => self.faults.add(fault),
+            Order::Clear => self.faults.clear(),
+            Order::Guests => return Ok(self.world.board.guests()),
+            Order::Crash => self.end_life(),
+            Order::Restart => {
+                self.end_life();
+                self.begin_life().map_err(|error| format!("cannot start the daemon: {error}"))?;
+            }
+            Order::LoseTty(name) => {
+                let client = self.client(&name)?;
+                return client.lose_tty().then(Vec::new).ok_or_else(|| format!("{name} has no tty"));
+            }
+            Order::GiveTty(name) => {
+                let index = self.index(&name)?;
+                self.clients[index].client.announce_tty(&mut self.world).map_err(text)?;
+            }
+            Order::Deaf(name) => self.world.board.trick(&name, Trick::Deaf).map_err(text)?,
+            Order::Kill(name) => self.world.board.trick(&name, Trick::Die).map_err(text)?,
+            Order::Off(name) => self.world.board.trick(&name, Trick::Off).map_err(text)?,
+        }
+        Ok(Vec::new())
+    }
+
+    fn index(&self, name: &str) -> Result<usize, String> {
+        let found = self.clients.iter().position(|unit| unit.client.name() == name);
+        found.ok_or_else(|| format!("there is no client {name}"))
+    }
+
+    fn client(&mut self, name: &str) -> Result<&mut Client, String> {
+        let index = self.index(name)?;
+        Ok(&mut self.clients[index].client)
+    }
+}
+
+/// access(path, F_OK).
+fn exists(path: &Path) -> bool {
+    fs::metadata(path).is_ok()
+}
+
+fn wait(fds: &mut [PollFd<'_>], timeout: PollTimeout) -> io::Result<()> {
+    match poll(fds, timeout) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}

@@ -24,6 +24,7 @@ pub const ALL: &[Target] = &[
     Target { name: "kconfig", run: targets::kconfig::run },
     Target { name: "key", run: targets::key::run },
     Target { name: "layer", run: targets::layer::run },
+    Target { name: "linux_resources", run: targets::linux_resources::run },
     Target { name: "mica_reply", run: targets::mica_reply::run },
     Target { name: "mica_status", run: targets::mica_status::run },
     Target { name: "names", run: targets::names::run },

@@ -8,6 +8,7 @@ pub mod elf;
 pub mod kconfig;
 pub mod key;
 pub mod layer;
+pub mod linux_resources;
 pub mod mica_reply;
 pub mod mica_status;
 pub mod names;

@@ -9,14 +9,17 @@
 //! - [`config`]: what a container asks for: client.conf and annotations, merged.
 //! - [`resources`]: from what image and engine ask for to what a guest gets. Pure.
 //! - [`pedestal`]: what guests run on: the trait, and a folder for each implementation.
+//! - [`hypervisor`]: Xen, as several pedestals use it.
 //! - [`bundle`]: what the engine hands over: config.json and the root file system.
 //! - [`store`]: what outlives a process, under one state directory.
 //! - [`process`]: a process named by pid and start time, so that no stranger is signalled.
+//! - [`tty`]: a terminal device as a stream of bytes.
 
 pub mod bundle;
 pub mod config;
 pub mod console;
 pub mod container;
+pub mod hypervisor;
 pub mod id;
 mod namespace;
 pub mod pedestal;
@@ -25,3 +28,4 @@ pub mod resources;
 pub mod shim;
 pub mod store;
 mod sys;
+pub mod tty;

@@ -1,0 +1,3 @@
+//! Hypervisors, as drivers of `pedestal` use them. Nothing here knows of containers.
+
+pub mod xen;

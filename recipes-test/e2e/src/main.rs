@@ -12,6 +12,7 @@
 //! `cargo xtask test e2e` builds what this needs and runs it as root; arguments are those of libtest.
 
 mod boots;
+mod import;
 mod lifecycle;
 mod load;
 mod node;
@@ -69,6 +70,7 @@ fn trials() -> Result<Vec<Trial>> {
 
 fn stories() -> Vec<Story> {
     let mut stories = boots::stories();
+    stories.extend(import::stories());
     stories.extend(lifecycle::stories());
     stories.extend(load::stories());
     stories.extend(pods::stories());

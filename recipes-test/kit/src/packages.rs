@@ -82,8 +82,12 @@ pub static CROSS: [Need; 2] = [
 /// Compiles libFuzzer, which is C++.
 pub static FUZZ: [Need; 1] = [program(&["g++"], "c++")];
 
-/// What the lints of shell scripts and licences need.
-pub static LINT: [Need; 2] = [program(&["shellcheck"], "shellcheck"), program(&["git"], "git")];
+/// What the lints of shell scripts, units and licences need.
+pub static LINT: [Need; 3] = [
+    program(&["shellcheck"], "shellcheck"),
+    program(&["systemd"], "systemd-analyze"),
+    program(&["git"], "git"),
+];
 
 /// Builds what the documentation tells firmware projects to copy.
 pub static INTEGRATE: [Need; 1] = [program(&["cmake"], "cmake")];

@@ -1,4 +1,4 @@
-//! Formatting, clippy, spelling, dependencies, shell scripts.
+//! Formatting, clippy, spelling, dependencies, shell scripts, systemd's units.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use micrun_testkit::product::cargo;
 use micrun_testkit::{Workspace, note, packages, shell, step};
 
-use super::spelling;
+use super::{spelling, units};
 
 /// cargo-deny's version. No registry that we use has it built, so cargo builds it, once.
 const CARGO_DENY: &str = "0.20.2";
@@ -19,6 +19,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     check(cargo(workspace).args(clippy), "the lines above say how")?;
     spelling::run(workspace)?;
     shellcheck(workspace)?;
+    units::run(workspace)?;
     deny(workspace)
 }
 
@@ -28,16 +29,21 @@ pub fn check(command: &mut Command, remedy: &str) -> Result<()> {
     shell::run(command).with_context(|| remedy.to_owned())
 }
 
+/// Every file that git knows, relative to the workspace.
+pub fn tracked(workspace: &Workspace) -> Result<Vec<String>> {
+    let mut git = Command::new("git");
+    let files = shell::output(git.arg("-C").arg(workspace.root()).args(["ls-files", "-z"]))?;
+    Ok(files.split_terminator('\0').map(str::to_owned).collect())
+}
+
 /// Every tracked shell script, told by its first line.
 fn shellcheck(workspace: &Workspace) -> Result<()> {
-    let mut git = Command::new("git");
-    let tracked = shell::output(git.arg("-C").arg(workspace.root()).args(["ls-files", "-z"]))?;
-    let is_script = |file: &&str| {
+    let is_script = |file: &String| {
         let text = std::fs::read(workspace.root().join(file)).unwrap_or_default();
         let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         first.starts_with(b"#!") && (first.ends_with(b"bash") || first.ends_with(b"sh"))
     };
-    let scripts: Vec<&str> = tracked.split_terminator('\0').filter(is_script).collect();
+    let scripts: Vec<String> = tracked(workspace)?.into_iter().filter(is_script).collect();
     if scripts.is_empty() {
         note("no shell scripts to check");
         return Ok(());

@@ -4,6 +4,7 @@ mod lint;
 mod schema;
 mod spelling;
 mod system;
+mod units;
 mod wheel;
 
 use std::ffi::OsString;
@@ -35,7 +36,7 @@ pub struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Formatting, clippy, spelling, licences and duplicates of dependencies, shell scripts
+    /// Formatting, clippy, spelling, licences and duplicates of dependencies, shell scripts, systemd's units
     Lint,
     /// Tests of single crates, without root
     Unit,

@@ -14,6 +14,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,7 +100,7 @@ impl Client {
         let (state, table, services) = (State::Offline, None, None);
         let client = Client { message, name, pedestal, place, state, table, services, xen_config };
         if pedestal == Pedestal::Jailhouse {
-            world.board.prepare(&client.place, &client.boot())?;
+            world.board.prepare(&client.place, &client.boot(), Vec::new())?;
         }
         Ok(client)
     }
@@ -109,11 +110,12 @@ impl Client {
         &self.message.name
     }
 
-    /// Loads and boots the firmware. `broken` says that its resource table cannot be parsed, whatever is in it.
+    /// Loads and boots the firmware. `broken` says that its resource table cannot be parsed, whatever is in it;
+    /// `inherited` is what programs inherit that the daemon starts.
     ///
     /// # Errors
     /// Whatever goes wrong; what was done until then is not undone.
-    pub fn start(&mut self, world: &mut World, broken: bool) -> Result<(), Failure> {
+    pub fn start(&mut self, world: &mut World, broken: bool, inherited: Vec<OwnedFd>) -> Result<(), Failure> {
         let firmware = read(&self.message.path)?;
         if self.state != State::Offline {
             return Err(Failure::new(format!(
@@ -121,7 +123,7 @@ impl Client {
                 self.state_word()
             )));
         }
-        let attached = self.configure(world, &firmware, broken)?;
+        let attached = self.configure(world, &firmware, broken, inherited)?;
         self.state = State::Ready;
         let Some(table) = self.table.clone() else { return Err(Failure::new("failed to parse rsc table")) };
         if !attached {
@@ -143,9 +145,15 @@ impl Client {
 
     /// Reads the resource table, and on some pedestals makes the guest's place. True where a guest that runs is
     /// taken over.
-    fn configure(&mut self, world: &mut World, firmware: &[u8], broken: bool) -> Result<bool, Failure> {
+    fn configure(
+        &mut self,
+        world: &mut World,
+        firmware: &[u8],
+        broken: bool,
+        inherited: Vec<OwnedFd>,
+    ) -> Result<bool, Failure> {
         if self.pedestal == Pedestal::Xen {
-            world.board.prepare(&self.place, &self.boot())?;
+            world.board.prepare(&self.place, &self.boot(), inherited)?;
         }
         // From here on a failure leaves the paused domain behind.
         let bytes = match table::find(firmware) {

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -294,7 +294,7 @@ impl Daemon {
         let Ok(refused) = self.before(effect.as_ref()) else { return Ok(()) };
         let answer = match refused {
             Some(text) => Ok(Answer::bad(text)),
-            None => self.obey(index, &command, effect == Some(Effect::Table)),
+            None => self.obey(index, &command, effect == Some(Effect::Table), &connection),
         };
         let Ok(answer) = answer else {
             self.say("segmentation fault; systemd starts the daemon again");
@@ -310,11 +310,18 @@ impl Daemon {
         Ok(())
     }
 
-    fn obey(&mut self, index: usize, command: &Command, broken_table: bool) -> Result<Answer, Segfault> {
+    fn obey(
+        &mut self,
+        index: usize,
+        command: &Command,
+        broken_table: bool,
+        connection: &UnixStream,
+    ) -> Result<Answer, Segfault> {
+        let inherited = if *command == Command::Start { self.inherited(connection) } else { Vec::new() };
         let (client, world) = (&mut self.clients[index].client, &mut self.world);
         let name = client.name().to_owned();
         let done = match command {
-            Command::Start => client.start(world, broken_table),
+            Command::Start => client.start(world, broken_table, inherited),
             Command::Set { key, value } => client.set(world, key, value),
             Command::Stop => return client.stop(world).map(|()| Answer::good(Vec::new())),
             Command::Remove => return client.remove(world).map(|()| Answer::good(Vec::new())),
@@ -334,6 +341,14 @@ impl Daemon {
                 Answer::bad("")
             }
         })
+    }
+
+    /// The sockets that a program inherits which is started to answer this connection. Without them where the
+    /// machine has no more descriptors.
+    fn inherited(&self, connection: &UnixStream) -> Vec<OwnedFd> {
+        let listeners = self.create.iter().chain(self.clients.iter().map(|unit| &unit.listener));
+        let sockets = listeners.map(AsFd::as_fd).chain([connection.as_fd()]);
+        sockets.filter_map(|socket| socket.try_clone_to_owned().ok()).collect()
     }
 
     /// What a fault does before the daemon works: a text means that it does not work at all.

@@ -3,55 +3,15 @@
 
 mod common;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
-use common::{Daemon, Message, firmware, firmware_with_bad_table, firmware_without_table, until};
+use common::{
+    Daemon, Message, Tty, firmware, firmware_with_bad_table, firmware_without_table, started, until,
+};
 use micad_sim::tty::{FirstWords, Naming};
-use nix::fcntl::OFlag;
-use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, cfmakeraw, tcgetattr, tcsetattr};
-
-/// A client's end of a tty.
-struct Tty(File);
-
-impl Tty {
-    fn open(path: &Path) -> Tty {
-        let flags = (OFlag::O_NOCTTY | OFlag::O_NONBLOCK).bits();
-        Tty(OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).unwrap())
-    }
-
-    fn raw(path: &Path) -> Tty {
-        let tty = Tty::open(path);
-        let mut modes = tcgetattr(&tty.0).unwrap();
-        cfmakeraw(&mut modes);
-        tcsetattr(&tty.0, SetArg::TCSANOW, &modes).unwrap();
-        tty
-    }
-
-    fn read(&mut self) -> String {
-        let mut buffer = [0; 4096];
-        match self.0.read(&mut buffer) {
-            Ok(length) => String::from_utf8_lossy(&buffer[..length]).into_owned(),
-            Err(_) => String::new(),
-        }
-    }
-
-    fn expect(&mut self, text: &str) -> String {
-        let mut seen = String::new();
-        until(text, || {
-            seen += &self.read();
-            seen.contains(text).then_some(())
-        });
-        seen
-    }
-}
-
-fn started(daemon: &Daemon, message: &Message<'_>) {
-    assert_eq!(daemon.create(message), "MICA-SUCCESS");
-    assert_eq!(daemon.tell(message.name, "start"), "MICA-SUCCESS", "{:?}", daemon.sim.journal());
-}
+use nix::sys::termios::{LocalFlags, OutputFlags, tcgetattr};
 
 #[test]
 fn a_guest_speaks_through_its_tty() {

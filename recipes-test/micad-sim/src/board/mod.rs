@@ -68,11 +68,12 @@ pub trait Board: Send {
     /// What is missing.
     fn offers(&self, pedestal: Pedestal) -> Result<(), Failure>;
 
-    /// Reserves a domain or cell: `xl create -p`, `jailhouse cell create`.
+    /// Reserves a domain or cell: `xl create -p`, `jailhouse cell create`. `inherited` are the daemon's sockets, none
+    /// of which is closed on exec: the `xl` that watches a domain has them until the domain ends.
     ///
     /// # Errors
     /// If it exists, or cannot be made.
-    fn prepare(&mut self, place: &Place, boot: &Boot) -> Result<(), Failure>;
+    fn prepare(&mut self, place: &Place, boot: &Boot, inherited: Vec<OwnedFd>) -> Result<(), Failure>;
 
     /// Whether a guest that runs there answers the daemon's call, so that a new daemon can take it over.
     fn answers(&mut self, place: &Place) -> bool;

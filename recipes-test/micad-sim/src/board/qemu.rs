@@ -24,6 +24,8 @@ use crate::pedestal::{Pedestal, Place};
 
 /// How long a guest takes to turn itself off after it was asked.
 const OBEYS_AFTER: Duration = Duration::from_millis(100);
+/// How often a domain's end is looked for.
+const WATCH: Duration = Duration::from_millis(20);
 /// How long the daemon waits for an answer to its call (mcs: `wait_cpu_status_reset`).
 const CALL_LIMIT: Duration = Duration::from_millis(200);
 
@@ -45,6 +47,8 @@ struct Slot {
     machine: Option<Machine>,
     deaf: bool,
     asked_off: bool,
+    /// What the `xl` of a paused domain inherited.
+    inherited: Vec<OwnedFd>,
 }
 
 impl QemuBoard {
@@ -78,7 +82,7 @@ impl Board for QemuBoard {
         Ok(())
     }
 
-    fn prepare(&mut self, place: &Place, boot: &Boot) -> Result<(), Failure> {
+    fn prepare(&mut self, place: &Place, boot: &Boot, inherited: Vec<OwnedFd>) -> Result<(), Failure> {
         self.forget_ended_domains();
         if self.places.contains_key(place) {
             return Err(Failure::new(format!("{place} already exists")));
@@ -87,7 +91,11 @@ impl Board for QemuBoard {
             check_file(&boot.boot_image)?;
         }
         self.off.remove(place);
-        self.places.insert(place.clone(), Slot::new(boot, None));
+        let mut slot = Slot::new(boot, None);
+        if matches!(place, Place::Domain(_)) {
+            slot.inherited = inherited;
+        }
+        self.places.insert(place.clone(), slot);
         Ok(())
     }
 
@@ -115,6 +123,9 @@ impl Board for QemuBoard {
             Failure::new(format!("cannot start {}: {error}", profile.arch.qemu_program()))
         })?;
         self.off.remove(place);
+        if let Some(Slot { inherited, .. }) = self.places.get_mut(place) {
+            machine.hold_until_its_end(std::mem::take(inherited));
+        }
         // What still ran on the co-processor is overwritten.
         self.places.insert(place.clone(), Slot::new(boot, Some(machine)));
         Ok(())
@@ -217,7 +228,7 @@ impl Board for QemuBoard {
 
 impl Slot {
     fn new(boot: &Boot, machine: Option<Machine>) -> Slot {
-        Slot { name: boot.name.clone(), machine, deaf: false, asked_off: false }
+        Slot { name: boot.name.clone(), machine, deaf: false, asked_off: false, inherited: Vec::new() }
     }
 }
 
@@ -256,6 +267,20 @@ impl Machine {
 
     fn end(&self) {
         end(&self.child);
+    }
+
+    /// As an `xl` does that watches its domain.
+    fn hold_until_its_end(&self, inherited: Vec<OwnedFd>) {
+        if inherited.is_empty() {
+            return;
+        }
+        let child = Arc::clone(&self.child);
+        thread::spawn(move || {
+            while matches!(lock(&child).try_wait(), Ok(None)) {
+                thread::sleep(WATCH);
+            }
+            drop(inherited);
+        });
     }
 
     fn end_soon(&self) {

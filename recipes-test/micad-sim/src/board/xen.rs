@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Output, Stdio};
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
 use super::{Board, Boot, Failure, Guest, Trick};
@@ -27,10 +27,15 @@ impl Board for XenBoard {
         }
     }
 
-    fn prepare(&mut self, place: &Place, boot: &Boot) -> Result<(), Failure> {
+    fn prepare(&mut self, place: &Place, boot: &Boot, inherited: Vec<OwnedFd>) -> Result<(), Failure> {
         let name = domain(place)?;
         let config = boot.xen_config.display().to_string();
+        for socket in &inherited {
+            fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty()))
+                .map_err(|error| Failure::new(format!("cannot hand a socket to xl: {error}")))?;
+        }
         run("xl", &["create", "-p", &config])?;
+        drop(inherited);
         domid(name)?;
         self.domains.insert(name.to_owned());
         Ok(())

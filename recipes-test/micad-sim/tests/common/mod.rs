@@ -2,14 +2,17 @@
 #![allow(dead_code, reason = "not every test program uses all of it")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at once")]
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use micad_sim::{Options, Sim};
+use nix::fcntl::OFlag;
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
 /// A create message, packed by hand.
 pub struct Message<'a> {
@@ -56,20 +59,25 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Connects, writes once, and reads to the end. An error ends the text where it ended.
+/// Connects, writes once, and reads the answer.
 pub fn ask(socket: &Path, message: &[u8]) -> String {
     let mut connection = UnixStream::connect(socket).unwrap();
     connection.write_all(message).unwrap();
     answer(&mut connection)
 }
 
-/// Whatever comes until the connection ends.
+/// Whatever comes until a marker or the end. After a start on Xen there is no end while the domain lives.
 pub fn answer(connection: &mut UnixStream) -> String {
     let mut bytes = Vec::new();
-    match connection.read_to_end(&mut bytes) {
-        // The daemon closes with bytes unread.
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-        other => drop(other.unwrap()),
+    let mut buffer = [0; 512];
+    while !bytes.ends_with(b"MICA-SUCCESS") && !bytes.ends_with(b"MICA-FAILED") {
+        match connection.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => bytes.extend(&buffer[..length]),
+            // The daemon closed with bytes unread.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+            Err(error) => panic!("{error}"),
+        }
     }
     String::from_utf8(bytes).unwrap()
 }
@@ -127,6 +135,47 @@ impl Daemon {
             links.sort();
             (links.len() == count).then(|| links.pop()).flatten()
         })
+    }
+}
+
+/// Creates a client and starts it.
+pub fn started(daemon: &Daemon, message: &Message<'_>) {
+    assert_eq!(daemon.create(message), "MICA-SUCCESS");
+    assert_eq!(daemon.tell(message.name, "start"), "MICA-SUCCESS", "{:?}", daemon.sim.journal());
+}
+
+/// A client's end of a tty.
+pub struct Tty(pub File);
+
+impl Tty {
+    pub fn open(path: &Path) -> Tty {
+        let flags = (OFlag::O_NOCTTY | OFlag::O_NONBLOCK).bits();
+        Tty(OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).unwrap())
+    }
+
+    pub fn raw(path: &Path) -> Tty {
+        let tty = Tty::open(path);
+        let mut modes = tcgetattr(&tty.0).unwrap();
+        cfmakeraw(&mut modes);
+        tcsetattr(&tty.0, SetArg::TCSANOW, &modes).unwrap();
+        tty
+    }
+
+    pub fn read(&mut self) -> String {
+        let mut buffer = [0; 4096];
+        match self.0.read(&mut buffer) {
+            Ok(length) => String::from_utf8_lossy(&buffer[..length]).into_owned(),
+            Err(_) => String::new(),
+        }
+    }
+
+    pub fn expect(&mut self, text: &str) -> String {
+        let mut seen = String::new();
+        until(text, || {
+            seen += &self.read();
+            seen.contains(text).then_some(())
+        });
+        seen
     }
 }
 

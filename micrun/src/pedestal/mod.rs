@@ -31,12 +31,13 @@ use crate::resources::{Change, CpuSet, Resources};
 
 mod node;
 pub mod qemu;
+pub mod xen;
 
 pub use node::Node;
 
 /// The back ends of this build.
 pub fn drivers() -> Vec<Arc<dyn Driver>> {
-    vec![Arc::new(qemu::Qemu)]
+    vec![Arc::new(qemu::Qemu), Arc::new(xen::XenDirect)]
 }
 
 /// Frees what a record names, by the driver that wrote it.

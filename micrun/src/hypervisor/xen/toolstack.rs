@@ -35,7 +35,7 @@ pub struct Domain {
 
 impl Domain {
     /// Its directory in xenstore, with what is below it.
-    pub(super) fn path(&self, below: &str) -> String {
+    pub fn path(&self, below: &str) -> String {
         format!("/local/domain/{}/{below}", self.id)
     }
 
@@ -132,6 +132,18 @@ impl Xen {
         match self.look(domain).await? {
             None => Ok(()),
             Some(_) => Err(error),
+        }
+    }
+
+    /// Ends a domain that was seen, as [`Xen::destroy`], with one `xl` instead of two.
+    ///
+    /// # Errors
+    ///
+    /// As [`Xen::destroy`].
+    pub async fn end(&self, domain: &Domain) -> Result<(), XenError> {
+        match self.on(domain, "destroy", &[]).await {
+            Ok(()) => Ok(()),
+            Err(_) => self.destroy(&domain.reference).await,
         }
     }
 

@@ -1,0 +1,116 @@
+//! The handle on a domain.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+
+use super::plan::cap;
+use super::watcher::Known;
+use crate::hypervisor::xen::{Domain, Xen, XenError};
+use crate::pedestal::{Capabilities, DriverError, ExitNotice, Guest, Live, Usage};
+use crate::resources::{Change, CpuSet};
+
+/// A domain that exists. Dropping the handle leaves it alone: it is the record's.
+pub struct XenGuest {
+    pub xen: Xen,
+    pub domain: Domain,
+    /// The guest watches for requests to power off, as it says in xenstore.
+    pub listens: Arc<AtomicBool>,
+    pub known: Arc<Known>,
+    /// The cores of its virtual CPUs, where each has its own.
+    pub pinned: Vec<u32>,
+    pub max_vcpus: u32,
+}
+
+impl XenGuest {
+    /// Moves the virtual CPUs to other cores: each to its own, or all to all of them.
+    async fn move_to(&mut self, cores: &CpuSet) -> Result<(), XenError> {
+        if self.pinned.is_empty() {
+            return self.xen.pin_all(&self.domain, cores).await;
+        }
+        let cores: Vec<u32> = cores.iter().take(self.max_vcpus as usize).collect();
+        match self.pin_each(&cores).await {
+            Ok(()) => {
+                self.pinned = cores;
+                Ok(())
+            }
+            Err(error) => {
+                if let Err(left) = self.pin_each(&self.pinned).await {
+                    tracing::warn!(domain = %self.domain.reference, error = %left, "virtual CPUs were moved");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn pin_each(&self, cores: &[u32]) -> Result<(), XenError> {
+        for (vcpu, core) in (0..).zip(cores) {
+            self.xen.pin(&self.domain, vcpu, &std::iter::once(*core).collect()).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Guest for XenGuest {
+    /// None: no process of Dom0 runs the guest.
+    fn pid(&self) -> Option<u32> {
+        None
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            ask: self.listens.load(Ordering::Relaxed),
+            force: true,
+            pause: true,
+            live: Live { cpu: true, memory: true },
+            exit: ExitNotice::Event,
+        }
+    }
+
+    async fn start(&mut self) -> Result<(), DriverError> {
+        Ok(self.xen.unpause(&self.domain).await?)
+    }
+
+    async fn ask(&mut self) -> Result<(), DriverError> {
+        self.known.set_asked();
+        Ok(self.xen.ask_to_power_off(&self.domain).await?)
+    }
+
+    async fn force(&mut self) -> Result<(), DriverError> {
+        self.known.set_forced();
+        Ok(self.xen.end(&self.domain).await?)
+    }
+
+    async fn pause(&mut self) -> Result<(), DriverError> {
+        Ok(self.xen.pause(&self.domain).await?)
+    }
+
+    async fn resume(&mut self) -> Result<(), DriverError> {
+        Ok(self.xen.unpause(&self.domain).await?)
+    }
+
+    /// The number of virtual CPUs and the memory are requests: firmware that does not listen keeps what it has.
+    async fn apply(&mut self, change: &Change) -> Result<(), DriverError> {
+        let (xen, domain) = (&self.xen, &self.domain);
+        let applied = match change {
+            Change::Cpus(cores) => self.move_to(cores).await,
+            Change::Vcpus(count) => xen.set_vcpus(domain, *count).await,
+            Change::Weight(weight) => xen.set_weight(domain, *weight).await,
+            Change::Capacity(percent) => xen.set_cap(domain, cap(*percent, self.max_vcpus)).await,
+            Change::Memory(memory) => xen.set_memory(domain, *memory).await,
+            Change::MaxMemory(memory) => xen.set_max_memory(domain, *memory).await,
+        };
+        Ok(applied?)
+    }
+
+    /// Xen does not tell user mode from kernel mode, and `xl` tells tenths of seconds.
+    async fn usage(&mut self) -> Result<Usage, DriverError> {
+        let Some((_, listed)) = self.xen.look(&self.domain.reference).await? else {
+            let doing = format!("reading the use of the domain {}", self.domain.reference);
+            return Err(DriverError::backend(doing, "it is not there any more"));
+        };
+        Ok(Usage { user: listed.cpu_time, memory: listed.memory.bytes(), ..Usage::default() })
+    }
+}

@@ -7,18 +7,26 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 
 use sha2::{Digest, Sha256};
+use zstd::zstd_safe::CParameter;
 
 /// As `image::compression` has them.
-const LEVEL: i32 = 3;
-const WINDOW_LOG: u32 = 19;
+const PARAMETERS: [CParameter; 5] = [
+    CParameter::CompressionLevel(3),
+    CParameter::MinMatch(4),
+    CParameter::HashLog(15),
+    CParameter::ChainLog(14),
+    CParameter::WindowLog(19),
+];
 const PIECE: usize = 128 << 10;
 
 fn main() -> io::Result<()> {
     let path = std::env::args_os().nth(1).ok_or_else(|| io::Error::other("usage: yardstick FIRMWARE"))?;
     let mut file = File::open(path)?;
     let (mut firmware, mut layer) = (Sha256::new(), Sha256::new());
-    let mut zstd = zstd::Encoder::new(Hash(Sha256::new()), LEVEL)?;
-    zstd.window_log(WINDOW_LOG)?;
+    let mut zstd = zstd::Encoder::new(Hash(Sha256::new()), 0)?;
+    for parameter in PARAMETERS {
+        zstd.set_parameter(parameter)?;
+    }
     zstd.set_pledged_src_size(Some(file.metadata()?.len()))?;
     let mut piece = vec![0; PIECE];
     loop {

@@ -1,6 +1,6 @@
 //! The one layer: a tar with the firmware, its client.conf and, where needed, a boot image.
 
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 
 use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
 use oci_spec::image::MediaType;
@@ -12,6 +12,7 @@ use super::spool::Spool;
 use super::{Contents, ImageError, LayerFile};
 use crate::source;
 use crate::store::archive::append;
+use crate::store::{Data, StoreError};
 
 /// A layer up to this size never touches the disk before it is written to its place.
 const IN_MEMORY: usize = 4 << 20;
@@ -36,6 +37,17 @@ impl Layer {
         let what =
             format!("the image's layer to a temporary file in {} (TMPDIR names another)", dir.display());
         pack(contents).map_err(ImageError::write(what))
+    }
+}
+
+impl Data for Layer {
+    fn open(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, StoreError> {
+        Ok(Box::new(source::reader(&self.blob, offset.min(self.size)..self.size)))
+    }
+
+    /// A temporary file may be on a bad disk, or somebody may write to it.
+    fn is_proven(&self) -> bool {
+        self.blob.is_in_memory()
     }
 }
 

@@ -155,7 +155,7 @@ impl Image {
     /// # Errors
     /// If the place refuses it.
     pub fn write(&self, mut sink: Box<dyn Sink + '_>, artifacts: &[Artifact<'_>]) -> Result<(), StoreError> {
-        let mut blobs: Vec<(&Descriptor, &dyn Data)> = vec![(&self.layer_descriptor, &self.layer.blob)];
+        let mut blobs: Vec<(&Descriptor, &dyn Data)> = vec![(&self.layer_descriptor, &self.layer)];
         blobs.extend(self.configs.iter().map(|config| (&config.descriptor, &config.bytes as &dyn Data)));
         blobs.sort_by_key(|(descriptor, _)| descriptor.digest().to_string());
         for (descriptor, data) in blobs {

@@ -1,8 +1,8 @@
 //! Copies an image from one place to another.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 
-use micrun_image_spec::digest::{HashingReader, Sha256Digest};
+use micrun_image_spec::digest::{HashingWriter, Sha256Digest};
 use oci_spec::image::Descriptor;
 
 use super::graph::Graph;
@@ -148,18 +148,21 @@ pub(super) fn copy_verified(
     incoming.finish(copied, what)
 }
 
-/// A blob on its way: hashed, and with its failures kept apart from those of whoever writes it.
+/// A blob on its way: hashed, unless that was done before, and with its failures kept apart from those of whoever writes
+/// it.
 pub(super) struct Incoming<'a> {
     expected: Sha256Digest,
     size: u64,
-    reader: io::Take<HashingReader<Box<dyn Read + Send + 'a>>>,
+    reader: io::Take<Box<dyn Read + Send + 'a>>,
+    hasher: Option<HashingWriter<io::Sink>>,
     failed: Option<io::Error>,
 }
 
 impl<'a> Incoming<'a> {
     pub(super) fn open(blob: &Descriptor, data: &'a dyn Data) -> Result<Self, StoreError> {
-        let reader = HashingReader::new(data.open(0)?).take(blob.size());
-        Ok(Incoming { expected: digest_of(blob)?, size: blob.size(), reader, failed: None })
+        let hasher = (!data.is_proven()).then(|| HashingWriter::new(io::sink()));
+        let reader = data.open(0)?.take(blob.size());
+        Ok(Incoming { expected: digest_of(blob)?, size: blob.size(), reader, hasher, failed: None })
     }
 
     /// Judges what has passed. `written` is what became of it, `what` the place.
@@ -167,25 +170,22 @@ impl<'a> Incoming<'a> {
         if let Some(source) = self.failed {
             return Err(StoreError::Read { what: self.expected.to_string(), source });
         }
-        let is_whole = self.reader.limit() == 0;
-        let mut reader = self.reader.into_inner();
-        if is_whole {
+        let mut size = self.size - self.reader.limit();
+        if size == self.size {
             written.map_err(StoreError::write(what))?;
             // There may be more than there should be.
-            let more = reader.read(&mut [0]).map_err(StoreError::read(self.expected.to_string()))?;
-            if more == 0 && reader.byte_count() == self.size {
-                return match reader.finish().1 {
-                    actual if actual == self.expected => Ok(()),
-                    actual => Err(StoreError::Corrupt { expected: self.expected, actual, size: self.size }),
-                };
-            }
+            let more = self.reader.into_inner().read(&mut [0]);
+            size += more.map_err(StoreError::read(self.expected.to_string()))? as u64;
         } else if let Err(error) = written
             && error.kind() != io::ErrorKind::UnexpectedEof
         {
             return Err(StoreError::write(what)(error));
         }
-        let size = reader.byte_count();
-        Err(StoreError::Corrupt { expected: self.expected, actual: reader.finish().1, size })
+        let actual = self.hasher.map_or(self.expected, |hasher| hasher.finish().1);
+        if size == self.size && actual == self.expected {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt { expected: self.expected, actual, size })
     }
 }
 
@@ -197,7 +197,44 @@ impl Read for Incoming<'_> {
                 self.failed = Some(error);
                 Err(seen)
             }
-            result => result,
+            Ok(n) => {
+                if let Some(hasher) = &mut self.hasher {
+                    hasher.write_all(&buffer[..n])?;
+                }
+                Ok(n)
+            }
+            interrupted => interrupted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::descriptor;
+    use oci_spec::image::MediaType;
+
+    struct Proven(&'static [u8]);
+
+    impl Data for Proven {
+        fn open(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, StoreError> {
+            Ok(Box::new(&self.0[offset as usize..]))
+        }
+
+        fn is_proven(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn what_is_proven_still_has_its_length() {
+        let blob = descriptor(MediaType::ImageLayer, Sha256Digest::of(b"abc"), 3).unwrap();
+        let mut copied = Vec::new();
+        copy_verified(&blob, &Proven(b"abc"), &mut copied, "a test").unwrap();
+        assert_eq!(copied, b"abc");
+        for wrong in [&b"ab"[..], b"abcd"] {
+            let error = copy_verified(&blob, &Proven(wrong), &mut io::sink(), "a test").unwrap_err();
+            assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
         }
     }
 }

@@ -133,6 +133,12 @@ pub trait Data: Sync {
     /// # Errors
     /// If they cannot be read.
     fn open(&self, offset: u64) -> Result<Box<dyn Read + Send + '_>, StoreError>;
+
+    /// True where their descriptor was made from these very bytes, which have stayed in this process since: hashing them
+    /// again would tell nothing.
+    fn is_proven(&self) -> bool {
+        false
+    }
 }
 
 /// Bytes in memory.

@@ -43,6 +43,12 @@ fn every_builtin_board_is_there() {
     for (board, origin) in boards.iter() {
         assert_eq!(origin, &Origin::BuiltIn);
         assert_eq!(&BoardProfile::parse("again", &board.to_yaml()).unwrap(), board);
+        for name in std::iter::once(&board.name).chain(&board.aliases) {
+            assert_eq!(boards.get(name.as_str()), Some(board), "{name} belongs to one board");
+        }
+        let mut replaced = boards.clone();
+        replaced.add(board.clone(), Origin::File("a.yaml".into())).unwrap();
+        assert_eq!(replaced.iter().count(), names.len(), "the file is named like its board");
     }
     let zephyr = boards.get("qemu_riscv64").unwrap();
     let qemu = zephyr.qemu.as_ref().unwrap();

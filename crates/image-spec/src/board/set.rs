@@ -5,22 +5,36 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use super::{BoardError, BoardProfile};
 
-/// The profiles that are part of the program, by file name.
-const BUILT_IN: [(&str, &str); 10] = [
-    ("qemu-riscv64.yaml", include_str!("../../boards/qemu-riscv64.yaml")),
-    ("qemu_arm.yaml", include_str!("../../boards/qemu_arm.yaml")),
-    ("qemu_arm64.yaml", include_str!("../../boards/qemu_arm64.yaml")),
-    ("qemu_cortex_a53.yaml", include_str!("../../boards/qemu_cortex_a53.yaml")),
-    ("qemu_cortex_m3.yaml", include_str!("../../boards/qemu_cortex_m3.yaml")),
-    ("qemu_riscv32.yaml", include_str!("../../boards/qemu_riscv32.yaml")),
-    ("qemu_riscv64.yaml", include_str!("../../boards/qemu_riscv64.yaml")),
-    ("qemu_x86.yaml", include_str!("../../boards/qemu_x86.yaml")),
-    ("xen_arm64.yaml", include_str!("../../boards/xen_arm64.yaml")),
-    ("xen_arm64_vuart.yaml", include_str!("../../boards/xen_arm64_vuart.yaml")),
+/// The profiles of these names, each from its file. One is read when somebody asks for it: most runs need a single one.
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, LazyLock::new(|| constant($name, include_str!(concat!("../../boards/", $name, ".yaml")))))),*]
+    };
+}
+
+/// The profiles that are part of the program, by name.
+static BUILT_IN: [(&str, LazyLock<BoardProfile>); 10] = built_in![
+    "qemu-riscv64",
+    "qemu_arm",
+    "qemu_arm64",
+    "qemu_cortex_a53",
+    "qemu_cortex_m3",
+    "qemu_riscv32",
+    "qemu_riscv64",
+    "qemu_x86",
+    "xen_arm64",
+    "xen_arm64_vuart",
 ];
+
+// The texts are constants of this crate; the test `every_builtin_board_is_there` reads them all.
+#[expect(clippy::expect_used, reason = "a test reads the same constants")]
+fn constant(name: &str, text: &str) -> BoardProfile {
+    BoardProfile::parse(name, text).expect("a built-in board is a good one")
+}
 
 /// Where a profile comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,20 +54,33 @@ impl fmt::Display for Origin {
     }
 }
 
+/// A board of a set.
+#[derive(Debug, Clone)]
+enum Entry {
+    BuiltIn(&'static LazyLock<BoardProfile>),
+    Added(Box<BoardProfile>),
+}
+
+impl Entry {
+    fn profile(&self) -> &BoardProfile {
+        match self {
+            Entry::BuiltIn(profile) => profile,
+            Entry::Added(profile) => profile,
+        }
+    }
+}
+
 /// A set of boards in which every name and alias belongs to one board.
 #[derive(Debug, Clone)]
-pub struct Boards(BTreeMap<String, (BoardProfile, Origin)>);
+pub struct Boards(BTreeMap<String, (Entry, Origin)>);
 
 impl Boards {
     /// The built-in boards alone.
     pub fn builtin() -> Self {
-        let mut boards = Boards(BTreeMap::new());
-        for (file, text) in BUILT_IN {
-            let added = BoardProfile::parse(file, text).and_then(|board| boards.add(board, Origin::BuiltIn));
-            // The texts are constants of this crate; the test `every_builtin_board_is_there` reads them all.
-            debug_assert!(added.is_ok(), "{added:?}");
-        }
-        boards
+        let entry = |(name, profile): &'static (&str, LazyLock<BoardProfile>)| {
+            ((*name).to_owned(), (Entry::BuiltIn(profile), Origin::BuiltIn))
+        };
+        Boards(BUILT_IN.iter().map(entry).collect())
     }
 
     /// The built-in boards and those of `*.yaml` in the given directories. A later board replaces an earlier one
@@ -75,7 +102,7 @@ impl Boards {
 
     /// The board that answers to a name or alias.
     pub fn get(&self, name: &str) -> Option<&BoardProfile> {
-        self.find(name).map(|(board, _)| board)
+        self.find(name).map(|(entry, _)| entry.profile())
     }
 
     /// Where that board comes from.
@@ -85,11 +112,11 @@ impl Boards {
 
     /// All boards, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&BoardProfile, &Origin)> {
-        self.0.values().map(|(board, origin)| (board, origin))
+        self.0.values().map(|(entry, origin)| (entry.profile(), origin))
     }
 
-    fn find(&self, name: &str) -> Option<&(BoardProfile, Origin)> {
-        self.0.get(name).or_else(|| self.0.values().find(|(board, _)| board.answers_to(name)))
+    fn find(&self, name: &str) -> Option<&(Entry, Origin)> {
+        self.0.get(name).or_else(|| self.0.values().find(|(entry, _)| entry.profile().answers_to(name)))
     }
 
     /// Adds a board, or replaces the one of the same name.
@@ -105,7 +132,7 @@ impl Boards {
                 return Err(BoardError::NameTaken { origin: origin.to_string(), name, other });
             }
         }
-        self.0.insert(board.name.to_string(), (board, origin));
+        self.0.insert(board.name.to_string(), (Entry::Added(Box::new(board)), origin));
         Ok(())
     }
 }

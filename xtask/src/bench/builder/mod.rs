@@ -17,7 +17,7 @@ use micrun_testkit::{Product, Workspace, shell, step};
 
 use super::report::median;
 use firmware::Firmware;
-use packer::{Cost, Packer, measure, threads};
+use packer::{Cost, Packer, measure, peak_mib, threads};
 pub use table::Table;
 use table::{Row, Target};
 
@@ -64,8 +64,11 @@ fn pack(product: &Product, firmware: &Firmware, scratch: &Path, runs: u32) -> Re
             samples.push(packer.run(product, &firmware.path, scratch)?);
         }
     }
-    let rows = Packer::ALL.into_iter().zip(samples);
-    Ok(rows.map(|(packer, samples)| Row::of(firmware.name, packer.name(), &samples)).collect())
+    let row = |(packer, samples): (Packer, Vec<Cost>)| {
+        let peak = packer.peak_mib(product, &firmware.path, scratch)?;
+        Ok(Row::of(firmware.name, packer.name(), &samples, peak))
+    };
+    Packer::ALL.into_iter().zip(samples).map(row).collect()
 }
 
 fn add_targets(table: &mut Table) {
@@ -94,7 +97,7 @@ fn add_targets(table: &mut Table) {
     table.targets.extend(targets);
 }
 
-/// What zstd of the same level and window takes on the same bytes together with the three digests that the format
+/// What zstd with the same parameters takes on the same bytes together with the three digests that the format
 /// needs, in one thread and with nothing written.
 fn yardstick(
     workspace: &Workspace,
@@ -108,7 +111,7 @@ fn yardstick(
     step(format_args!("What packing {} costs at the least", firmware.name));
     let mut samples: [Vec<f64>; 2] = Default::default();
     for _ in 0..runs.div_ceil(3) {
-        samples[0].push(measure(Command::new(&program).arg(&firmware.path), scratch)?.wall_ms);
+        samples[0].push(measure(Command::new(&program).arg(&firmware.path))?.wall_ms);
         samples[1].push(Packer::Micrun.run(product, &firmware.path, scratch)?.wall_ms);
     }
     let [least, ours] = samples.map(median);
@@ -129,12 +132,10 @@ fn yardstick(
 fn check(product: &Product, made: &Path, runs: u32, table: &mut Table) -> Result<()> {
     let firmware = Firmware::unstripped(made, "10 MB")?;
     step(format_args!("Checking {} bytes with symbols and debug information, {runs} times", firmware.size));
-    let mut samples = Vec::new();
-    for _ in 0..runs {
-        let mut command = Command::new(product.builder());
-        samples.push(measure(command.arg("check").arg(&firmware.path), made)?);
-    }
-    let row = Row::of("check 10 MB", "micrun", &samples);
+    let mut command = Command::new(product.builder());
+    command.arg("check").arg(&firmware.path);
+    let samples = (0..runs).map(|_| measure(&mut command)).collect::<Result<Vec<_>>>()?;
+    let row = Row::of("check 10 MB", "micrun", &samples, peak_mib(&command, made)?);
     table.targets.push(Target::at_most("check of an unstripped 10 MB", "ms", row.wall_ms, 10.0));
     table.rows.push(row);
     Ok(())

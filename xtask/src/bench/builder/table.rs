@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::report::median;
 use super::packer::Cost;
 
-/// The medians of one packer on one firmware.
+/// The medians of one packer on one firmware, and its peak memory.
 #[derive(Debug)]
 pub struct Row {
     pub firmware: &'static str,
@@ -41,14 +41,14 @@ pub struct Table {
 }
 
 impl Row {
-    pub fn of(firmware: &'static str, packer: &'static str, samples: &[Cost]) -> Self {
+    pub fn of(firmware: &'static str, packer: &'static str, samples: &[Cost], peak_mib: f64) -> Self {
         let middle = |of: fn(&Cost) -> f64| median(samples.iter().map(of).collect());
         Row {
             firmware,
             packer,
             wall_ms: middle(|cost| cost.wall_ms),
             cpu_ms: middle(|cost| cost.cpu_ms),
-            peak_mib: middle(|cost| cost.peak_mib),
+            peak_mib,
             bytes: middle(|cost| cost.bytes),
         }
     }

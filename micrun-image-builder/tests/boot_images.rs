@@ -185,6 +185,37 @@ fn flattening_agrees_with_objcopy() {
     assert!(flat[theirs.len()..].iter().all(|&byte| byte == 0));
 }
 
+/// A board that only Xen runs decides about the pedestal, and our own firmware for it is flawless. What knows nothing of
+/// Xen has no resource table either, which only micad misses.
+#[test]
+fn the_board_chooses_xen() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../recipes-test/firmware");
+    let out = format!("OUT={}", dir.path().display());
+    let boards = ["xen_arm64", "xen_arm64_vuart"];
+    let make = ["-sC", source, &out, &format!("BOARD={}", boards.join(" "))];
+    tool("make gcc-aarch64-linux-gnu", Command::new("make").args(make));
+    for (board, findings) in boards.into_iter().zip([vec![], vec!["warning[MIC502]"]]) {
+        let elf = dir.path().join(format!("{board}.elf"));
+        let packed = builder()
+            .current_dir(dir.path())
+            .arg("pack")
+            .arg(elf)
+            .args(["--board", board, "--rtos", "baremetal", "-t", "localhost/xen:1", "-o", "oci:image"])
+            .output()
+            .unwrap();
+        assert!(packed.status.success(), "{}", stderr(&packed));
+        let summary = stdout(&packed);
+        for line in ["pedestal  xen ", " bytes at 0x4007f000 "] {
+            assert!(summary.contains(line), "{summary}");
+        }
+        let said = stderr(&packed);
+        let codes: Vec<_> =
+            said.lines().filter_map(|line| Some(line.split_once("]:")?.0.to_owned() + "]")).collect();
+        assert_eq!(codes, findings, "{said}");
+    }
+}
+
 #[test]
 fn a_made_up_gap_makes_no_huge_file() {
     let two = |address: u64| at(0x4000_1000, &[1; 64]).with_segment(Segment::load(address, &[2; 64]));

@@ -8,6 +8,7 @@
 //! - [`console`]: bytes between the guest and the engine's streams.
 //! - [`config`]: what a container asks for: client.conf and annotations, merged.
 //! - [`resources`]: from what image and engine ask for to what a guest gets. Pure.
+//! - [`reservations`]: what one guest alone can have, compared across all containers of the node.
 //! - [`pedestal`]: what guests run on: the trait, and a folder for each implementation.
 //! - [`hypervisor`]: Xen, as several pedestals use it.
 //! - [`bundle`]: what the engine hands over: config.json and the root file system.
@@ -24,6 +25,7 @@ pub mod id;
 mod namespace;
 pub mod pedestal;
 pub mod process;
+pub mod reservations;
 pub mod resources;
 pub mod shim;
 pub mod store;

@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Id, Key};
-use crate::pedestal::Record;
+use crate::pedestal::{Claim, Record};
 
 /// Where the shim keeps its state.
 pub const ROOT: &str = "/run/micrun";
@@ -33,6 +33,17 @@ pub struct State {
     pub pid: u32,
     /// What the driver needs to find the guest again; none before the guest was planned.
     pub guest: Option<Record>,
+    /// What no other container may have meanwhile; [`crate::reservations`] compares them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Claim>,
+}
+
+/// What every build can read of the state of every other.
+#[derive(Deserialize)]
+struct Held {
+    boot_id: String,
+    #[serde(default)]
+    claims: Vec<Claim>,
 }
 
 impl State {
@@ -42,7 +53,8 @@ impl State {
     ///
     /// Where /proc cannot be read.
     pub fn new(pod: Id) -> io::Result<State> {
-        Ok(State { version: VERSION, boot_id: boot_id()?, pod, pid: std::process::id(), guest: None })
+        let pid = std::process::id();
+        Ok(State { version: VERSION, boot_id: boot_id()?, pod, pid, guest: None, claims: Vec::new() })
     }
 
     /// Pids of another boot are strangers' by now.
@@ -85,6 +97,11 @@ impl Store {
         Store { root: root.into() }
     }
 
+    /// The state directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Takes a container's directory, for as long as the entry lives. What a shim that was killed has left
     /// in it is still there.
     ///
@@ -125,9 +142,64 @@ impl Store {
         entries.flatten().map(|entry| Entry { dir: entry.path(), _lock: None }).filter(in_pod).collect()
     }
 
+    /// The containers of all namespaces, also those that are being created or whose shim died.
+    ///
+    /// # Errors
+    ///
+    /// Directories that cannot be read. One that vanishes meanwhile is none.
+    pub fn all(&self) -> Result<Vec<(Key, Entry)>, StoreError> {
+        let mut all = Vec::new();
+        for namespace in ids_in(&self.root)? {
+            for id in ids_in(&self.root.join(namespace.as_str()))? {
+                let key = Key { namespace: namespace.clone(), id };
+                let dir = self.dir(&key);
+                all.push((key, Entry { dir, _lock: None }));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Takes the lock under which claims are compared and written, unless another process or thread has it. It is
+    /// on the root itself, so nothing is left behind.
+    ///
+    /// # Errors
+    ///
+    /// The system's answer.
+    pub fn try_lock(&self) -> Result<Option<ClaimsLock>, StoreError> {
+        let lock = open_dir(&self.root).map_err(|errno| failed("opening", &self.root)(errno.into()))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            // Somebody made a new root in between: theirs is the lock that counts.
+            Ok(()) => Ok(is_still_at(&lock, &self.root).then_some(ClaimsLock { _lock: lock })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(failed("locking", &self.root)(errno.into())),
+        }
+    }
+
     fn dir(&self, key: &Key) -> PathBuf {
         self.root.join(key.namespace.as_str()).join(key.id.as_str())
     }
+}
+
+/// Held while claims are compared and written. Ends with the process, however that ends.
+#[derive(Debug)]
+pub struct ClaimsLock {
+    _lock: OwnedFd,
+}
+
+/// The directories in one whose names are ids; none where it is not there.
+fn ids_in(dir: &Path) -> Result<Vec<Id>, StoreError> {
+    let mut ids = Vec::new();
+    let entries = match fs::read_dir(dir) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(ids);
+        }
+        other => other.map_err(failed("reading", dir))?,
+    };
+    for entry in entries {
+        let name = entry.map_err(failed("reading", dir))?.file_name();
+        ids.extend(name.into_string().ok().and_then(|name| Id::new(name).ok()));
+    }
+    Ok(ids)
 }
 
 /// One container's directory.
@@ -150,6 +222,23 @@ impl Entry {
         let text = fs::read(self.dir.join(STATE_FILE)).ok()?;
         let state: State = serde_json::from_slice(&text).ok()?;
         state.is_usable().then_some(state)
+    }
+
+    /// What the container claims of the node: nothing where it has no state yet, or that of another boot. Claims of
+    /// a newer build are understood as long as it has no new kinds of them.
+    ///
+    /// # Errors
+    ///
+    /// State that cannot be read: nobody knows then what the container has.
+    pub fn claims(&self) -> io::Result<Vec<Claim>> {
+        let text = match fs::read(self.dir.join(STATE_FILE)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(Vec::new());
+            }
+            other => other?,
+        };
+        let held: Held = serde_json::from_slice(&text)?;
+        Ok(if held.boot_id == boot_id()? { held.claims } else { Vec::new() })
     }
 
     /// Saves the state atomically.
@@ -228,6 +317,8 @@ fn boot_id() -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use micrun_image_spec::units::Mib;
+
     use super::*;
 
     fn key(id: &str) -> Key {
@@ -291,6 +382,36 @@ mod tests {
             entry.save(&strange).unwrap();
             assert_eq!(entry.load(), None);
         }
+    }
+
+    #[test]
+    fn claims_are_read_whatever_build_wrote_them_and_end_with_the_boot() {
+        let root = tempfile::tempdir().unwrap();
+        let entry = Store::at(root.path()).reserve(&key("a")).unwrap();
+        assert_eq!(entry.claims().unwrap(), [], "no state yet");
+        let claims = vec![Claim::Core(3), Claim::Memory(Mib(64)), Claim::Coprocessor("m4".into())];
+        let state = State { claims: claims.clone(), ..State::new(Id::new("a").unwrap()).unwrap() };
+        entry.save(&State { version: VERSION + 1, ..state.clone() }).unwrap();
+        assert_eq!(entry.claims().unwrap(), claims);
+        entry.save(&State { boot_id: "another".into(), ..state }).unwrap();
+        assert_eq!(entry.claims().unwrap(), []);
+        for text in ["", "{", "[]", r#"{"boot_id":"x","claims":[{"moon":1}]}"#] {
+            fs::write(entry.dir().join(STATE_FILE), text).unwrap();
+            assert!(entry.claims().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn all_namespaces_are_seen_and_what_is_no_container_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::at(root.path().join("later"));
+        assert!(store.all().unwrap().is_empty(), "no root yet");
+        let other = Key { namespace: Id::new("k8s.io").unwrap(), id: Id::new("b").unwrap() };
+        let _entries = [store.reserve(&key("a")).unwrap(), store.reserve(&other).unwrap()];
+        fs::write(root.path().join("later/file"), "").unwrap();
+        let mut keys: Vec<String> = store.all().unwrap().iter().map(|(key, _)| key.to_string()).collect();
+        keys.sort();
+        assert_eq!(keys, ["default/a", "k8s.io/b"]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::bundle::{Bundle, BundleError, Mount};
 use crate::console::{Hub, Stdio, StreamError};
 use crate::id::{GuestName, Key};
 use crate::pedestal::{self, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, PlanError, Record};
+use crate::reservations::{self, ReservationError};
 use crate::resources::{ResourceError, Resources};
 use crate::store::{Entry, State, Store, StoreError};
 
@@ -63,6 +64,8 @@ pub enum CreateFailure {
     Resources(#[from] ResourceError),
     #[error(transparent)]
     Plan(#[from] PlanError),
+    #[error(transparent)]
+    Reservation(#[from] ReservationError),
     #[error(transparent)]
     Driver(#[from] DriverError),
     #[error("this node's board profiles: {0}; correct or remove the file")]
@@ -128,7 +131,12 @@ impl Context {
         let pod = bundle.pod(&request.key.id)?;
         let mut state = State::new(pod).map_err(CreateFailure::Proc)?;
         state.guest = Some(plan.record());
-        entry.save(&state)?;
+        state.claims = plan.claims();
+        let free = match reservations::wants_memory(&state.claims) {
+            true => Some(driver.free_memory().await?),
+            false => None,
+        };
+        reservations::take(&self.store, &request.key, entry, &state, free.as_ref()).await?;
         let created = plan.create().await?;
         let record = created.record.clone();
         state.guest = Some(record.clone());

@@ -13,6 +13,7 @@
 //!   Driver::destroy(record)                      another process, no live object, any number of times
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,6 +82,15 @@ pub trait Driver: Send + Sync {
     ///
     /// [`PlanError`] with a remedy where this node cannot run the guest.
     fn plan(&self, spec: &GuestSpec, node: &Node) -> Result<Box<dyn Plan>, PlanError>;
+
+    /// What memory there is for guests that [claim](Claim::Memory) some. Asked for those alone.
+    ///
+    /// # Errors
+    ///
+    /// [`DriverError`] where the back end does not tell, or gives out no memory.
+    async fn free_memory(&self) -> Result<FreeMemory, DriverError> {
+        Err(DriverError::Unsupported("this pedestal gives out no memory of its own"))
+    }
 
     /// Takes a guest back that an earlier process created.
     ///
@@ -223,6 +233,16 @@ pub enum Claim {
     Memory(Mib),
     /// A co-processor, by name.
     Coprocessor(String),
+}
+
+/// The memory that a hypervisor can still give to guests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreeMemory {
+    /// The names of the guests that exist, whoever made them: their memory is no part of `free` any more. To be read
+    /// before `free`, so that the memory of a guest that comes in between is counted twice rather than not at all.
+    pub guests: BTreeSet<String>,
+    /// What is left.
+    pub free: Mib,
 }
 
 /// How the end of a guest becomes known to its driver.

@@ -8,6 +8,7 @@ use containerd_shim::protos::ttrpc::{self, Code, get_status};
 use crate::bundle::BundleError;
 use crate::container::ContainerError;
 use crate::container::create::{CreateError, CreateFailure};
+use crate::reservations::ReservationError;
 use crate::store::StoreError;
 
 /// A time as protobuf has it.
@@ -52,6 +53,13 @@ pub fn create_failed(failure: &CreateError) -> ttrpc::Error {
         CreateFailure::Plan(_) | CreateFailure::Boards(_) | CreateFailure::Stream(_) => {
             Code::FAILED_PRECONDITION
         }
+        // What is taken can be freed, and the same request made again.
+        CreateFailure::Reservation(
+            ReservationError::Core { .. }
+            | ReservationError::Coprocessor { .. }
+            | ReservationError::Memory(_),
+        ) => Code::RESOURCE_EXHAUSTED,
+        CreateFailure::Reservation(_) => Code::FAILED_PRECONDITION,
         CreateFailure::Driver(_) | CreateFailure::Store(_) | CreateFailure::Proc(_) => Code::INTERNAL,
     };
     error(code, failure.to_string())

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use micrun::pedestal::{
-    Capabilities, Console, Created, Driver, DriverError, Event, ExitCause, ExitNotice, Guest, GuestSpec,
-    Live, Node, Plan, PlanError, Record, Usage,
+    Capabilities, Claim, Console, Created, Driver, DriverError, Event, ExitCause, ExitNotice, FreeMemory,
+    Guest, GuestSpec, Live, Node, Plan, PlanError, Record, Usage,
 };
 use micrun::resources::{Change, CpuSet};
 use micrun_image_spec::firmware::Pedestal;
@@ -27,6 +27,10 @@ pub struct Script {
     pub refuse_plan: bool,
     /// The kind of change that is refused.
     pub refuse_change: Option<Change>,
+    /// What a guest alone can have.
+    pub claims: Vec<Claim>,
+    /// What memory there is.
+    pub free: Option<FreeMemory>,
     /// The console comes with the start, not with the guest.
     pub late_console: bool,
     pub fail_create: bool,
@@ -47,6 +51,8 @@ impl Default for Script {
             absent: false,
             refuse_plan: false,
             refuse_change: None,
+            claims: Vec::new(),
+            free: None,
             late_console: false,
             fail_create: false,
             fail_start: false,
@@ -136,6 +142,10 @@ impl Driver for Echo {
         Ok(Box::new(EchoPlan { name: spec.key.to_string(), echo: self.clone() }))
     }
 
+    async fn free_memory(&self) -> Result<FreeMemory, DriverError> {
+        self.script.free.clone().ok_or(DriverError::Unsupported("an echo guest needs no memory"))
+    }
+
     async fn adopt(&self, record: &Record) -> Result<Created, DriverError> {
         let name = record.data["name"].as_str().unwrap_or_default();
         let (master, terminal) = pty::open().map_err(DriverError::io("opening a pty"))?;
@@ -171,6 +181,10 @@ impl std::fmt::Debug for EchoPlan {
 impl Plan for EchoPlan {
     fn record(&self) -> Record {
         Echo::record(&self.name)
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        self.echo.script.claims.clone()
     }
 
     async fn create(self: Box<Self>) -> Result<Created, DriverError> {

@@ -74,7 +74,7 @@ pub fn decode(bytes: &[u8]) -> Result<ResourceTable, TableError> {
     }
     let offsets = std::iter::from_fn(|| header.u32()).take(count as usize);
     let mut in_order: Vec<(usize, u32)> = offsets.enumerate().collect();
-    in_order.sort_by_key(|&(_, offset)| offset);
+    in_order.sort_unstable_by_key(|&(index, offset)| (offset, index));
 
     let mut table = ResourceTable { reserved, entries: Vec::new(), broken: Vec::new() };
     let mut last: Option<(usize, u64)> = None;
@@ -93,8 +93,8 @@ pub fn decode(bytes: &[u8]) -> Result<ResourceTable, TableError> {
             Err(error) => table.broken.push(BrokenEntry { index, offset, error }),
         }
     }
-    table.entries.sort_by_key(|entry| entry.index);
-    table.broken.sort_by_key(|entry| entry.index);
+    table.entries.sort_unstable_by_key(|entry| entry.index);
+    table.broken.sort_unstable_by_key(|entry| entry.index);
     Ok(table)
 }
 

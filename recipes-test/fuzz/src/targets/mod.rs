@@ -11,6 +11,7 @@ pub mod layer;
 pub mod linux_resources;
 pub mod mica_reply;
 pub mod mica_status;
+pub mod micad_sim;
 pub mod names;
 pub mod oci_archive;
 pub mod oci_layout;

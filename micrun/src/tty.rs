@@ -4,7 +4,6 @@
 //! left as the kernel makes it, it would echo the guest's output back as input.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,7 +13,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe;
 
-/// A character device that is read and written without blocking.
+/// A terminal that is read and written without blocking.
 pub struct Device {
     // Not pipes, but what these types do is right for every descriptor that the kernel can poll.
     input: pipe::Receiver,
@@ -28,31 +27,14 @@ impl Device {
     ///
     /// The kernel's refusal, or a file that is no terminal.
     pub fn open_terminal(path: &Path) -> io::Result<Device> {
-        let fd = open(path)?;
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())?;
         let mut settings = tcgetattr(&fd)?;
         settings.make_raw();
         tcsetattr(&fd, OptionalActions::Now, &settings)?;
-        Device::new(fd)
-    }
-
-    /// Opens a device that is no terminal.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's refusal.
-    pub fn open(path: &Path) -> io::Result<Device> {
-        Device::new(open(path)?)
-    }
-
-    fn new(fd: OwnedFd) -> io::Result<Device> {
         let input = pipe::Receiver::from_owned_fd_unchecked(fd.try_clone()?)?;
         Ok(Device { input, output: pipe::Sender::from_owned_fd_unchecked(fd)? })
     }
-}
-
-fn open(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty())
 }
 
 impl AsyncRead for Device {

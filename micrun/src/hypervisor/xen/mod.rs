@@ -2,7 +2,8 @@
 //! manages the guests. The drivers of `pedestal` for domains of micad and for domains of our own share this.
 //!
 //! - `xl`: runs the program. `list`, `info`: read what it prints (pure).
-//! - `wire`, `store`: the protocol of xenstored (pure), and a client.
+//! - `wire`, `store`: the protocol of xenstored (pure), and a client; `device`: its
+//!   other way there.
 //! - `name`: what a domain is called, so that nobody else's is ever touched.
 //! - `config`: the configuration of a domain, generated (pure).
 //! - `toolstack`: what can be done with domains. `watch`: the end of one, as an event.
@@ -11,6 +12,7 @@
 //! What is done with which tool and why is in `docs/xen.md`.
 
 mod config;
+mod device;
 mod error;
 mod info;
 mod list;

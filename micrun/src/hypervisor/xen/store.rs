@@ -3,7 +3,7 @@
 //! One connection, one request at a time. Events that come between a request and its answer wait in a queue.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -11,14 +11,11 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::XenError;
+use super::device::Xenbus;
 use super::wire::{self, Kind, Message};
-use crate::tty::Device;
 
 /// Where xenstored listens, the newer path first.
 const SOCKETS: [&str; 2] = ["/run/xenstored/socket", "/var/run/xenstored/socket"];
-
-/// The kernel's own way to it, for nodes whose xenstored is a domain of its own.
-const DEVICE: &str = "/dev/xen/xenbus";
 
 /// How long an answer may take. xenstored answers in microseconds; a node can be busy.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -60,7 +57,7 @@ impl Store {
         match socket {
             Some(path) => Store::connect_to(path).await,
             None => {
-                let device = Device::open(&PathBuf::from(DEVICE)).map_err(XenError::io(doing))?;
+                let device = Xenbus::open().map_err(XenError::io(doing))?;
                 Ok(Store::over(device))
             }
         }

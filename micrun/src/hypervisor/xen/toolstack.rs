@@ -165,22 +165,14 @@ impl Xen {
         self.on(domain, "pause", &[]).await
     }
 
-    /// Binds one virtual CPU to cores.
+    /// Binds one virtual CPU to cores. There is none that binds all of them: `xl vcpu-pin` ends with success
+    /// for `all`, whatever becomes of it (4.20).
     ///
     /// # Errors
     ///
     /// As [`Xen::unpause`].
     pub async fn pin(&self, domain: &Domain, vcpu: u32, cores: &CpuSet) -> Result<(), XenError> {
         self.on(domain, "vcpu-pin", &[&vcpu.to_string(), &cores.to_string()]).await
-    }
-
-    /// Binds all virtual CPUs to the same cores.
-    ///
-    /// # Errors
-    ///
-    /// As [`Xen::unpause`].
-    pub async fn pin_all(&self, domain: &Domain, cores: &CpuSet) -> Result<(), XenError> {
-        self.on(domain, "vcpu-pin", &["all", &cores.to_string()]).await
     }
 
     /// Asks the guest to use this many of its virtual CPUs. It has to listen.

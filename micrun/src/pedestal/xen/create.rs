@@ -100,8 +100,8 @@ async fn open_console(domain: &Domain, vuart: bool) -> Result<Console, DriverErr
         }
     };
     let doing = format!("opening the console of the domain {}, {}", domain.reference, terminal.display());
-    let device = Device::open_terminal(&terminal).map_err(DriverError::io(doing))?;
-    Ok(Box::new(device))
+    let console = Device::open_terminal(&terminal).map_err(DriverError::io(doing))?;
+    Ok(Box::new(console))
 }
 
 /// Waits until xenstore names the terminal at a path.

@@ -27,26 +27,27 @@ impl XenGuest {
     /// Moves the virtual CPUs to other cores: each to its own, or all to all of them.
     async fn move_to(&mut self, cores: &CpuSet) -> Result<(), XenError> {
         if self.pinned.is_empty() {
-            return self.xen.pin_all(&self.domain, cores).await;
+            // What the first one takes, the others take, too: so this fails whole.
+            return self.pin((0..self.max_vcpus).map(|_| cores.clone())).await;
         }
         let cores: Vec<u32> = cores.iter().take(self.max_vcpus as usize).collect();
-        match self.pin_each(&cores).await {
-            Ok(()) => {
-                self.pinned = cores;
-                Ok(())
-            }
-            Err(error) => {
-                if let Err(left) = self.pin_each(&self.pinned).await {
-                    tracing::warn!(domain = %self.domain.reference, error = %left, "virtual CPUs were moved");
+        let moved = self.pin(cores.iter().map(|core| CpuSet::from_iter([*core]))).await;
+        match moved {
+            Ok(()) => self.pinned = cores,
+            Err(_) => {
+                let back = self.pinned.iter().map(|core| CpuSet::from_iter([*core]));
+                if let Err(error) = self.pin(back).await {
+                    tracing::warn!(domain = %self.domain.reference, %error, "some virtual CPUs were moved");
                 }
-                Err(error)
             }
         }
+        moved
     }
 
-    async fn pin_each(&self, cores: &[u32]) -> Result<(), XenError> {
-        for (vcpu, core) in (0..).zip(cores) {
-            self.xen.pin(&self.domain, vcpu, &std::iter::once(*core).collect()).await?;
+    /// One set of cores for each virtual CPU, from the first one on.
+    async fn pin(&self, cores: impl Iterator<Item = CpuSet> + Send) -> Result<(), XenError> {
+        for (vcpu, cores) in (0..).zip(cores) {
+            self.xen.pin(&self.domain, vcpu, &cores).await?;
         }
         Ok(())
     }

@@ -8,7 +8,8 @@
 //!   Plan::claims() ──> lock the store ──> compare with the state of all others ──> save the own ──> unlock
 //! ```
 //!
-//! The lock is held for that alone, never while a guest is made. A container whose state cannot be read may have
+//! The lock is held for that alone, never while a guest is made. Memory is claimed from Create to Start, until the
+//! hypervisor has given it away and counts it itself. A container whose state cannot be read may have
 //! anything, so nobody else gets anything until it is deleted: a core that is given twice ruins two guests, a refusal
 //! says what to do.
 
@@ -19,7 +20,7 @@ use micrun_image_spec::units::Mib;
 use tokio::time::{Instant, sleep};
 
 use crate::id::{GuestName, Key};
-use crate::pedestal::{Claim, FreeMemory};
+use crate::pedestal::{Claim, Driver, DriverError, FreeMemory};
 use crate::store::{ClaimsLock, Entry, State, Store, StoreError};
 
 /// How long others may hold the lock. They need it for milliseconds, unless they are stopped in the middle.
@@ -70,6 +71,9 @@ pub enum ReservationError {
         .0.display(), PATIENCE.as_secs()
     )]
     Locked(PathBuf),
+    /// The driver does not tell what memory there is.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
     /// The state cannot be kept or read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -107,13 +111,8 @@ struct Holder {
     claims: Vec<Claim>,
 }
 
-/// Whether the comparison needs to know what memory there is.
-pub fn wants_memory(claims: &[Claim]) -> bool {
-    claims.iter().any(|claim| matches!(claim, Claim::Memory(_)))
-}
-
-/// Saves a container's state with its claims, unless another container has any of what they name. `free` is what
-/// memory there is, where they name some.
+/// Saves a container's state with its claims, unless another container has any of what they name. Asks the driver for
+/// the memory that there is only while another guest is being made; otherwise the hypervisor knows best.
 ///
 /// # Errors
 ///
@@ -123,14 +122,39 @@ pub async fn take(
     key: &Key,
     entry: &Entry,
     state: &State,
-    free: Option<&FreeMemory>,
+    driver: &dyn Driver,
 ) -> Result<(), ReservationError> {
     if state.claims.is_empty() {
         return Ok(entry.save(state)?);
     }
+    let first = lock(store).await?;
+    let rest = others(store, key)?;
+    let is_contested = claims_memory(&state.claims) && rest.iter().any(|other| claims_memory(&other.claims));
+    if !is_contested {
+        compare(&state.claims, &rest, None)?;
+        return Ok(entry.save(state)?);
+    }
+    drop(first);
+    let memory = driver.free_memory().await?;
     let _lock = lock(store).await?;
-    compare(&state.claims, &others(store, key)?, free)?;
+    compare(&state.claims, &others(store, key)?, memory.as_ref())?;
     Ok(entry.save(state)?)
+}
+
+/// Notes that the guest exists: its memory is the hypervisor's to count from now on. What cannot be saved is counted
+/// twice until Delete, which is no reason to end the guest.
+pub fn settle(key: &Key, entry: &Entry, state: &mut State) {
+    if !claims_memory(&state.claims) {
+        return;
+    }
+    state.claims.retain(|claim| !matches!(claim, Claim::Memory(_)));
+    if let Err(error) = entry.save(state) {
+        tracing::warn!(container = %key, %error, "the memory of this guest is counted twice");
+    }
+}
+
+fn claims_memory(claims: &[Claim]) -> bool {
+    claims.iter().any(|claim| matches!(claim, Claim::Memory(_)))
 }
 
 async fn lock(store: &Store) -> Result<ClaimsLock, ReservationError> {
@@ -184,7 +208,7 @@ fn compare(wanted: &[Claim], others: &[Holder], free: Option<&FreeMemory>) -> Re
 /// The memory of a guest that exists is not free any more, that of one which is being made still is.
 fn enough(wanted: Mib, others: &[Holder], memory: &FreeMemory) -> Result<(), Shortage> {
     let exists = |key: &Key| memory.guests.contains(GuestName::of(key).as_str());
-    let being_made = || others.iter().filter(|other| wants_memory(&other.claims) && !exists(&other.key));
+    let being_made = || others.iter().filter(|other| claims_memory(&other.claims) && !exists(&other.key));
     let promised = Mib(being_made().fold(0, |sum, other| sum.saturating_add(memory_of(&other.claims).0)));
     if promised.0.saturating_add(wanted.0) <= memory.free.0 {
         return Ok(());

@@ -20,7 +20,7 @@ use micrun::store::{Entry, State, Store};
 use micrun_image_spec::units::Mib;
 use proptest::prelude::*;
 use support::echo::{Echo, Script};
-use support::{SOON, Shim, delete, kill, refusal, soon};
+use support::{SOON, Shim, delete, kill, refusal, soon, start};
 
 const CORES: u32 = 6;
 
@@ -42,7 +42,7 @@ impl Taker {
     async fn take(&self, cores: &BTreeSet<u32>) -> Result<(), ReservationError> {
         let mut state = State::new(self.key.id.clone()).unwrap();
         state.claims = cores.iter().map(|core| Claim::Core(*core)).collect();
-        reservations::take(&self.store, &self.key, &self.entry, &state, None).await
+        reservations::take(&self.store, &self.key, &self.entry, &state, &Echo::default()).await
     }
 }
 
@@ -229,12 +229,14 @@ async fn of_two_at_once_one_is_made() {
 }
 
 #[tokio::test]
-async fn memory_is_promised_once() {
+async fn memory_is_promised_once_and_after_the_start_the_hypervisor_counts_it() {
     let free = FreeMemory { guests: BTreeSet::new(), free: Mib(100) };
     let script = Script { free: Some(free), ..claiming(&[Claim::Memory(Mib(60))]) };
     let shim = Shim::start(Echo::with(script)).await;
-    shim.run("a").await;
+    shim.create("a", &shim.bundle("a")).await.unwrap();
     let (code, text) = refusal(shim.create("b", &shim.bundle("b")).await);
     assert_eq!(code, Code::RESOURCE_EXHAUSTED);
     assert!(text.contains("needs 60 MiB") && text.contains("60 MiB are promised to test/a"), "{text}");
+    shim.task.start(soon(), &start("a")).await.unwrap();
+    shim.create("b", &shim.bundle("b")).await.unwrap();
 }

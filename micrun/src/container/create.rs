@@ -132,17 +132,13 @@ impl Context {
         let mut state = State::new(pod).map_err(CreateFailure::Proc)?;
         state.guest = Some(plan.record());
         state.claims = plan.claims();
-        let free = match reservations::wants_memory(&state.claims) {
-            true => Some(driver.free_memory().await?),
-            false => None,
-        };
-        reservations::take(&self.store, &request.key, entry, &state, free.as_ref()).await?;
+        reservations::take(&self.store, &request.key, entry, &state, driver.as_ref()).await?;
         let created = plan.create().await?;
         let record = created.record.clone();
         state.guest = Some(record.clone());
         state.pid = created.guest.pid().unwrap_or(state.pid);
         let parts = match entry.save(&state) {
-            Ok(()) => Parts::connect(Arc::clone(&driver), created, share, &request.stdio)
+            Ok(()) => Parts::connect(Arc::clone(&driver), created, share, state, &request.stdio)
                 .map_err(CreateFailure::from),
             Err(error) => Err(error.into()),
         };
@@ -186,6 +182,7 @@ impl Context {
             record: parts.record,
             entry,
             share: parts.share,
+            state: parts.state,
             hub: parts.hub,
             events: self.events.clone(),
             snapshot: snapshot_in,
@@ -205,6 +202,7 @@ struct Parts {
     guest: Box<dyn Guest>,
     record: Record,
     share: Share,
+    state: State,
     events: mpsc::UnboundedReceiver<Event>,
     hub: Hub,
     interrupts: mpsc::UnboundedReceiver<()>,
@@ -216,11 +214,12 @@ impl Parts {
         driver: Arc<dyn Driver>,
         created: Created,
         share: Share,
+        state: State,
         stdio: &Stdio,
     ) -> Result<Parts, StreamError> {
         let Created { guest, record, console, events } = created;
         let (interrupts_in, interrupts) = mpsc::unbounded_channel();
         let hub = Hub::open(stdio, console, interrupts_in)?;
-        Ok(Parts { driver, guest, record, share, events, hub, interrupts })
+        Ok(Parts { driver, guest, record, share, state, events, hub, interrupts })
     }
 }

@@ -14,8 +14,9 @@ use super::state::{Exit, Operation, Snapshot, Status};
 use super::{ContainerError, Info, Reply, Request};
 use crate::console::Hub;
 use crate::pedestal::{Driver, DriverError, Event, ExitCause, ExitNotice, Guest, Record, Usage};
+use crate::reservations;
 use crate::resources::Asked;
-use crate::store::Entry;
+use crate::store::{Entry, State};
 
 /// How long Delete waits for output that nobody has read.
 const UNREAD_OUTPUT: Duration = Duration::from_secs(2);
@@ -37,6 +38,8 @@ pub(super) struct Owner {
     pub record: Record,
     pub entry: Entry,
     pub share: Share,
+    /// As it is on disk.
+    pub state: State,
     pub hub: Hub,
     pub events: Events,
     pub snapshot: watch::Sender<Snapshot>,
@@ -122,6 +125,7 @@ impl Owner {
             }
             return Err(error.into());
         }
+        reservations::settle(&self.info.key, &self.entry, &mut self.state);
         self.set(Status::Running);
         let pid = self.snapshot.borrow().pid;
         self.publish(TaskEvent::Started { pid });

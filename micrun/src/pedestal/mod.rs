@@ -83,13 +83,14 @@ pub trait Driver: Send + Sync {
     /// [`PlanError`] with a remedy where this node cannot run the guest.
     fn plan(&self, spec: &GuestSpec, node: &Node) -> Result<Box<dyn Plan>, PlanError>;
 
-    /// What memory there is for guests that [claim](Claim::Memory) some. Asked for those alone.
+    /// What memory there is for guests that [claim](Claim::Memory) some. Asked only while others are being made that
+    /// do; `None` where the back end is to find out itself whether there is enough.
     ///
     /// # Errors
     ///
-    /// [`DriverError`] where the back end does not tell, or gives out no memory.
-    async fn free_memory(&self) -> Result<FreeMemory, DriverError> {
-        Err(DriverError::Unsupported("this pedestal gives out no memory of its own"))
+    /// [`DriverError`] where the back end does not answer.
+    async fn free_memory(&self) -> Result<Option<FreeMemory>, DriverError> {
+        Ok(None)
     }
 
     /// Takes a guest back that an earlier process created.

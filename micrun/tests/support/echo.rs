@@ -142,8 +142,8 @@ impl Driver for Echo {
         Ok(Box::new(EchoPlan { name: spec.key.to_string(), echo: self.clone() }))
     }
 
-    async fn free_memory(&self) -> Result<FreeMemory, DriverError> {
-        self.script.free.clone().ok_or(DriverError::Unsupported("an echo guest needs no memory"))
+    async fn free_memory(&self) -> Result<Option<FreeMemory>, DriverError> {
+        Ok(self.script.free.clone())
     }
 
     async fn adopt(&self, record: &Record) -> Result<Created, DriverError> {

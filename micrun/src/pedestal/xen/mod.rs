@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use micrun_image_spec::firmware::Pedestal;
 use serde::{Deserialize, Serialize};
 
-use super::{Created, Driver, DriverError, GuestSpec, Node, Plan, PlanError, Record};
+use super::{Created, Driver, DriverError, FreeMemory, GuestSpec, Node, Plan, PlanError, Record};
 use crate::hypervisor::xen::{DomainRef, Uuid, Xen, XenError};
 use crate::resources::CpuSet;
 
@@ -83,6 +83,12 @@ impl Driver for XenDirect {
         let uuid = Uuid::random()
             .map_err(|error| PlanError::new(format!("the kernel gives no uuid: {error}"), "mount /proc"))?;
         Ok(Box::new(XenPlan::new(spec, node, uuid)?))
+    }
+
+    async fn free_memory(&self) -> Result<Option<FreeMemory>, DriverError> {
+        let xen = Xen::find()?;
+        let guests = xen.list().await?.into_iter().map(|domain| domain.name).collect();
+        Ok(Some(FreeMemory { guests, free: xen.info().await?.free_memory }))
     }
 
     async fn adopt(&self, record: &Record) -> Result<Created, DriverError> {

@@ -30,6 +30,7 @@ use crate::config::Settings;
 use crate::id::{GuestName, Key};
 use crate::resources::{Change, CpuSet, Resources};
 
+pub mod micad;
 mod node;
 pub mod qemu;
 pub mod xen;
@@ -38,7 +39,7 @@ pub use node::Node;
 
 /// The back ends of this build.
 pub fn drivers() -> Vec<Arc<dyn Driver>> {
-    vec![Arc::new(qemu::Qemu), Arc::new(xen::XenDirect)]
+    vec![Arc::new(qemu::Qemu), Arc::new(micad::MicadDriver::default()), Arc::new(xen::XenDirect)]
 }
 
 /// Frees what a record names, by the driver that wrote it.

@@ -44,8 +44,13 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// A shim with one driver.
+    /// A shim with one driver, on a node with nothing in particular.
     pub async fn start(driver: impl Driver + 'static) -> Shim {
+        Shim::on(Node::new(Boards::builtin(), []), driver).await
+    }
+
+    /// A shim with one driver on this node.
+    pub async fn on(node: Node, driver: impl Driver + 'static) -> Shim {
         let dir = tempfile::tempdir().unwrap();
         let containerd = Containerd::start(dir.path().join("events.sock")).await;
         let namespace = Id::new("test").unwrap();
@@ -53,7 +58,7 @@ impl Shim {
         tokio::spawn(Publisher::new(namespace.clone(), &containerd.address()).run(queue));
         let context = Context {
             drivers: vec![Arc::new(driver)],
-            node: Ok(Node::new(Boards::builtin(), [])),
+            node: Ok(node),
             store: Store::at(dir.path().join("state")),
             events,
         };

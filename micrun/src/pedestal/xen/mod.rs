@@ -17,7 +17,7 @@ use crate::hypervisor::xen::{DomainRef, Uuid, Xen, XenError};
 use crate::resources::CpuSet;
 
 mod create;
-mod ending;
+pub(super) mod ending;
 mod guest;
 mod plan;
 mod watcher;

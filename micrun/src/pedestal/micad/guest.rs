@@ -1,0 +1,253 @@
+//! The handle on one guest.
+//!
+//! ```text
+//! Created ──start──> Running ──(the watcher tells of the end)──> Over
+//!    └──────────── stopped before it ran ─────────────────────────┘
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use libmica::{Create, FieldError, Key, Setting, State};
+use micrun_image_spec::firmware::Pedestal;
+use tokio::sync::mpsc;
+
+use super::OnDisk;
+use super::client::{Client, Look};
+use super::domain::Domain;
+use super::inquiry::STEADY;
+use super::plan::{Beyond, cap};
+use super::watcher::{Order, Watcher};
+use crate::hypervisor::xen::DomainWatch;
+use crate::pedestal::{Capabilities, DriverError, Event, ExitCause, ExitNotice, Guest, Live, Usage};
+use crate::resources::Change;
+
+/// A guest that micad has.
+pub struct MicadGuest {
+    client: Arc<Client>,
+    phase: Phase,
+    /// Each virtual CPU has a core of its own.
+    pin: bool,
+    max_vcpus: u32,
+    /// Whether the guest in a domain listens to a request to power off.
+    listens: Option<Arc<AtomicBool>>,
+}
+
+enum Phase {
+    Created(Box<Plans>, mpsc::UnboundedSender<Event>),
+    Running(mpsc::UnboundedSender<Order>),
+    Over,
+}
+
+/// What is needed for the start.
+struct Plans {
+    /// The message that made the client, for a daemon that forgets it.
+    message: Create,
+    beyond: Beyond,
+}
+
+impl MicadGuest {
+    /// A guest that does not run yet.
+    pub fn created(
+        client: Client,
+        message: Create,
+        beyond: Beyond,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> MicadGuest {
+        let (pin, max_vcpus) = (beyond.pin.is_some(), beyond.max_vcpus);
+        let phase = Phase::Created(Box::new(Plans { message, beyond }), events);
+        MicadGuest { client: Arc::new(client), phase, pin, max_vcpus, listens: None }
+    }
+
+    /// A guest that runs, of a shim that is gone.
+    ///
+    /// # Errors
+    ///
+    /// A guest that does not run, or of which the daemon tells nothing.
+    pub async fn adopt(
+        client: Client,
+        on_disk: &OnDisk,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Result<MicadGuest, DriverError> {
+        let watch = match &client.domain {
+            Some(domain) => Some(domain.watch().await?),
+            None => {
+                let why = match client.look().await {
+                    Look::Known(status) if status.state == State::Running => None,
+                    Look::Known(status) => Some(format!("micad says that it is {}", status.state)),
+                    Look::Forgotten => Some("micad has forgotten it".to_owned()),
+                    Look::Silent(error) => Some(error.to_string()),
+                };
+                let doing = format!("taking over the guest {}", client.name);
+                why.map_or(Ok(None), |why| Err(DriverError::backend(doing, why)))?
+            }
+        };
+        let OnDisk { pin, max_vcpus, .. } = *on_disk;
+        let client = Arc::new(client);
+        let mut guest = MicadGuest { client, phase: Phase::Over, pin, max_vcpus, listens: None };
+        guest.follow(watch, None, events);
+        Ok(guest)
+    }
+
+    fn follow(
+        &mut self,
+        watch: Option<DomainWatch>,
+        message: Option<Create>,
+        events: mpsc::UnboundedSender<Event>,
+    ) {
+        self.listens = watch.as_ref().map(DomainWatch::listens);
+        let (orders_in, orders) = mpsc::unbounded_channel();
+        let watcher = Watcher::new(Arc::clone(&self.client), message, watch, events, orders);
+        tokio::spawn(watcher.run());
+        self.phase = Phase::Running(orders_in);
+    }
+
+    /// Runs the firmware, and on Xen does to its domain what micad does not.
+    async fn launch(&self, beyond: &Beyond) -> Result<Option<DomainWatch>, DriverError> {
+        self.client.start().await?;
+        let Some(domain) = &self.client.domain else { return Ok(None) };
+        match self.complete(domain, beyond).await {
+            Ok(watch) => Ok(Some(watch)),
+            Err(error) => {
+                self.client.undo().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn complete(&self, domain: &Domain, beyond: &Beyond) -> Result<DomainWatch, DriverError> {
+        let watch = domain.watch().await?;
+        if let Some(cores) = &beyond.pin {
+            domain.pin(cores, self.max_vcpus).await?;
+        }
+        if let Some(memory) = beyond.max_memory {
+            self.client.set(Setting::new(Key::MaxMemory, memory.0)).await?;
+        }
+        Ok(watch)
+    }
+
+    fn domain(&self) -> Result<&Domain, DriverError> {
+        self.client
+            .domain
+            .as_ref()
+            .ok_or(DriverError::Unsupported("only guests on Xen can do that under micad"))
+    }
+
+    /// Ends a guest that does not run. True if it does.
+    fn end_unless_running(&mut self) -> bool {
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Created(_, events) => {
+                // The container may be on its way out.
+                let _ = events.send(Event::Exited(ExitCause::Stopped));
+                false
+            }
+            Phase::Over => false,
+            running @ Phase::Running(_) => {
+                self.phase = running;
+                true
+            }
+        }
+    }
+
+    fn order(&self, order: Order) {
+        if let Phase::Running(orders) = &self.phase {
+            // The watcher is gone when the guest is.
+            let _ = orders.send(order);
+        }
+    }
+}
+
+#[async_trait]
+impl Guest for MicadGuest {
+    /// The daemon has no process for a guest.
+    fn pid(&self) -> Option<u32> {
+        None
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let is_xen = self.client.pedestal == Pedestal::Xen;
+        let listens = self.listens.as_ref().is_some_and(|listens| listens.load(Ordering::Relaxed));
+        Capabilities {
+            ask: !is_xen || listens,
+            force: is_xen,
+            pause: is_xen,
+            live: Live { cpu: is_xen, memory: is_xen },
+            exit: if is_xen { ExitNotice::Event } else { ExitNotice::Poll(STEADY) },
+        }
+    }
+
+    async fn start(&mut self) -> Result<(), DriverError> {
+        let Phase::Created(plans, events) = std::mem::replace(&mut self.phase, Phase::Over) else {
+            return Err(DriverError::Unsupported("a guest of micad is started once"));
+        };
+        match self.launch(&plans.beyond).await {
+            Ok(watch) => {
+                self.follow(watch, Some(plans.message), events);
+                Ok(())
+            }
+            Err(error) => {
+                let _ = events.send(Event::Exited(ExitCause::Failed(error.to_string())));
+                Err(error)
+            }
+        }
+    }
+
+    async fn ask(&mut self) -> Result<(), DriverError> {
+        if !self.end_unless_running() {
+            return Ok(());
+        }
+        self.order(Order::Stopping);
+        let result = match &self.client.domain {
+            Some(domain) => domain.ask().await,
+            None => self.client.ask().await,
+        };
+        self.order(if result.is_ok() { Order::Delivered } else { Order::Undelivered });
+        result
+    }
+
+    async fn force(&mut self) -> Result<(), DriverError> {
+        self.domain()?;
+        if !self.end_unless_running() {
+            return Ok(());
+        }
+        self.order(Order::Stopping);
+        self.client.force().await
+    }
+
+    async fn pause(&mut self) -> Result<(), DriverError> {
+        self.domain()?.pause().await
+    }
+
+    async fn resume(&mut self) -> Result<(), DriverError> {
+        self.domain()?.resume().await
+    }
+
+    async fn apply(&mut self, change: &Change) -> Result<(), DriverError> {
+        let domain = self.domain()?;
+        match change {
+            Change::Cpus(cores) if self.pin => domain.pin(cores, self.max_vcpus).await,
+            change => self.client.set(setting(change, self.max_vcpus)).await,
+        }
+    }
+
+    /// What a core does that is not Linux's, nobody counts.
+    async fn usage(&mut self) -> Result<Usage, DriverError> {
+        match (&self.client.domain, &self.phase) {
+            (Some(domain), Phase::Running(_)) => domain.usage().await,
+            _ => Ok(Usage::default()),
+        }
+    }
+}
+
+/// A change in micad's words.
+fn setting(change: &Change, max_vcpus: u32) -> Result<Setting, FieldError> {
+    match change {
+        Change::Vcpus(count) => Setting::new(Key::Vcpu, count),
+        Change::Cpus(cores) => Setting::new(Key::Cpu, cores),
+        Change::Weight(weight) => Setting::new(Key::CpuWeight, weight),
+        Change::Capacity(percent) => Setting::new(Key::CpuCapacity, cap(*percent, max_vcpus)),
+        Change::Memory(memory) => Setting::new(Key::Memory, memory.0),
+        Change::MaxMemory(memory) => Setting::new(Key::MaxMemory, memory.0),
+    }
+}

@@ -39,7 +39,8 @@ static inline void gic_v2_init(const struct gic *gic)
 {
 	uint32_t interrupt = gic->interrupt;
 
-	write32(gic->distributor + GICD_ITARGETSR + interrupt / 4 * 4, 1u << interrupt % 4 * 8); /* CPU 0 */
+	if (interrupt >= GIC_SPI)
+		*(volatile uint8_t *)(gic->distributor + GICD_ITARGETSR + interrupt) = 1; /* CPU 0 */
 	write32(gic->distributor + GIC_ISENABLER + interrupt / 32 * 4, 1u << interrupt % 32);
 	write32(gic->distributor + GICD_CTLR, 1); /* on */
 	write32(gic->cpu_interface + GICC_PMR, 0xff); /* all priorities */

@@ -309,11 +309,12 @@ impl Client {
         Ok(line)
     }
 
-    /// The daemon dies: the tty's link stays behind.
-    pub fn abandon(self) {
-        if let Some(tty) = self.services.and_then(|services| services.tty) {
-            tty.abandon();
-        }
+    /// The daemon dies: the tty's link stays behind, and is returned.
+    pub fn abandon(self) -> Option<PathBuf> {
+        let tty = self.services?.tty?;
+        let link = tty.link();
+        tty.abandon();
+        link
     }
 
     fn boot(&self) -> Boot {

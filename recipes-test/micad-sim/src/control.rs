@@ -36,7 +36,7 @@ fn answer(sim: &Sim, mut connection: UnixStream) -> io::Result<()> {
     connection.set_read_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new((&connection).take(LINE)).read_line(&mut line)?;
-    let done = line.parse().map_err(SimError::from).and_then(|order| sim.give(order));
+    let done = line.trim().parse().map_err(SimError::from).and_then(|order| sim.give(order));
     let text = match done {
         Ok(guests) => guests.iter().map(row).collect(),
         Err(error) => format!("error: {error}\n"),
@@ -46,7 +46,7 @@ fn answer(sim: &Sim, mut connection: UnixStream) -> io::Result<()> {
 
 fn row(guest: &Guest) -> String {
     let pid = guest.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-    format!("{:<30}{:<40}{pid}\n", guest.name, guest.place)
+    format!("{:<30}{:<40}{pid}\n", guest.name, guest.place.to_string())
 }
 
 /// Gives an order to a simulator that runs elsewhere, and returns what it answers.

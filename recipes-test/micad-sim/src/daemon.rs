@@ -50,7 +50,16 @@ pub struct Daemon {
     last_id: u64,
     /// Counts the daemon's lives. Whoever waited through the end of one has nothing more to do.
     life: u64,
-    quit: bool,
+    /// Links that earlier lives left behind.
+    dangling: Vec<PathBuf>,
+    ending: Option<Ending>,
+}
+
+/// How the simulator ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    WithGuests,
+    WithoutGuests,
 }
 
 /// A client and its socket.
@@ -98,7 +107,7 @@ impl Daemon {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         let (faults, create, clients) = (Faults::default(), None, Vec::new());
-        let (last_id, life, quit) = (CREATE_SOCKET, 0, false);
+        let (last_id, life, dangling, ending) = (CREATE_SOCKET, 0, Vec::new(), None);
         let mut daemon = Daemon {
             dir,
             new_ttys,
@@ -111,7 +120,8 @@ impl Daemon {
             epoll,
             last_id,
             life,
-            quit,
+            dangling,
+            ending,
         };
         daemon.begin_life()?;
         Ok(daemon)
@@ -119,14 +129,18 @@ impl Daemon {
 
     /// Serves until its handle is dropped; then everything that was started here ends.
     pub fn run(mut self) {
-        while !self.quit {
+        while self.ending.is_none() {
             if let Err(error) = self.turn() {
                 self.say(format_args!("the daemon ends: {error}"));
                 break;
             }
         }
         self.clients.clear();
-        self.world.board.end_all();
+        if self.ending != Some(Ending::WithoutGuests) {
+            self.world.board.end_all();
+            // Those that a later life made again are gone already.
+            self.dangling.iter().for_each(|link| drop(fs::remove_file(link)));
+        }
         // A test's folder may be gone by now.
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -152,9 +166,7 @@ impl Daemon {
     fn end_life(&mut self) {
         self.life += 1;
         self.create = None;
-        for unit in self.clients.drain(..) {
-            unit.client.abandon();
-        }
+        self.dangling.extend(self.clients.drain(..).filter_map(|unit| unit.client.abandon()));
     }
 
     fn socket(&self, name: &[u8]) -> PathBuf {
@@ -203,7 +215,7 @@ impl Daemon {
             if ready[0].any() == Some(true) {
                 let cleared = self.faults.cleared();
                 self.take_orders();
-                if self.quit || self.life != life {
+                if self.ending.is_some() || self.life != life {
                     return Err(LifeEnded);
                 }
                 // What hangs goes on once the faults are cleared.
@@ -403,7 +415,7 @@ impl Daemon {
                 }
                 Err(std::sync::mpsc::TryRecvError::Empty) => return,
                 Err(std::sync::mpsc::TryRecvError::Disconnected) => {
-                    self.quit = true;
+                    self.ending.get_or_insert(Ending::WithGuests);
                     return;
                 }
             }
@@ -417,6 +429,10 @@ impl Daemon {
             Order::Clear => self.faults.clear(),
             Order::Guests => return Ok(self.world.board.guests()),
             Order::Crash => self.end_life(),
+            Order::Leave => {
+                self.end_life();
+                self.ending = Some(Ending::WithoutGuests);
+            }
             Order::Restart => {
                 self.end_life();
                 self.begin_life().map_err(|error| format!("cannot start the daemon: {error}"))?;

@@ -50,6 +50,8 @@ pub enum Order {
     Restart,
     /// The daemon ends and cleans nothing up. A restart brings it back.
     Crash,
+    /// The daemon ends as on SIGTERM: its sockets go, domains stay. Has no word: nobody could take it back.
+    Leave,
     /// Lists the guests.
     Guests,
     /// The client's tty goes away, and its guest runs on.

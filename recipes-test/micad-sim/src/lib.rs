@@ -26,3 +26,8 @@ pub mod tty;
 pub mod wire;
 
 pub use sim::{Hypervisor, Options, Sim, SimError};
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -13,9 +13,9 @@ use nix::sys::signal::{SigSet, Signal};
 
 const EXAMPLES: &str = "\
 Examples:
-  micad-sim                                  # a daemon in /run/mica; guests in QEMU; ends with Ctrl-C
-  micad-sim --dir /tmp/mica --dev /tmp --xen-dir /tmp --control /tmp/micad-sim.socket     # not as root
-  micad-sim --hypervisor xen                 # in Dom0: clients of the pedestal xen become domains
+  micad-sim                                  # in /run/mica, with guests in QEMU, until Ctrl-C
+  micad-sim --hypervisor xen                 # in Dom0: clients become domains, and outlive a SIGTERM
+  micad-sim --dir /tmp/m/mica --dev /tmp/m --xen-dir /tmp/m --control /tmp/m/control   # not as root
 
   micad-sim order guests                     # what runs
   micad-sim order start slow 3000            # the next start takes three seconds longer
@@ -24,8 +24,9 @@ Examples:
   micad-sim order restart                    # the daemon dies and starts again
   micad-sim order clear                      # nothing goes wrong any more
 
-Orders: [every] create|start|stop|rm|status|set|gdb|any slow MS|hang|refuse TEXT|cut|die|split MS|table,
-clear, restart, crash, guests, lose-tty NAME, give-tty NAME, deaf NAME, kill NAME, off NAME.";
+Orders: [every] create|start|stop|rm|status|set|gdb|any slow MS|hang|refuse TEXT|cut|die|split MS|
+table, clear, restart, crash, guests, lose-tty NAME, give-tty NAME, deaf NAME, kill NAME,
+off NAME.";
 
 /// A stand-in for the mica daemon, whose guests are real.
 #[derive(Parser)]
@@ -122,9 +123,9 @@ fn serve(serve: Serve) -> Result<(), String> {
     // Blocked before there are threads, so that every one of them inherits it.
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     signals.thread_block().map_err(|error| format!("cannot block signals: {error}"))?;
-    let (dir, socket) = (serve.dir.clone(), serve.control.clone());
+    let (dir, control) = (serve.dir.clone(), serve.control.clone());
     let sim = Arc::new(Sim::start(options(serve)?).map_err(with_causes)?);
-    let served = Arc::clone(&sim);
+    let (served, socket) = (Arc::clone(&sim), control.clone());
     std::thread::spawn(move || {
         if let Err(error) = control::serve(&served, &socket) {
             eprintln!("micad-sim: no orders can be given at {}: {error}", socket.display());
@@ -132,8 +133,14 @@ fn serve(serve: Serve) -> Result<(), String> {
     });
     eprintln!("micad-sim: listening in {}", dir.display());
     let signal = signals.wait().map_err(|error| format!("cannot wait for signals: {error}"))?;
-    eprintln!("micad-sim: {signal}: guests end");
-    sim.end();
+    eprintln!("micad-sim: {signal}");
+    // Whoever removed it meanwhile wanted it gone.
+    let _ = std::fs::remove_file(&control);
+    match signal {
+        // systemd stops or restarts the service; a person who presses Ctrl-C is done.
+        Signal::SIGTERM => sim.leave(),
+        _ => sim.end(),
+    }
     Ok(())
 }
 

@@ -5,12 +5,18 @@ use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
 use super::{Board, Boot, Failure, Guest, Trick};
 use crate::pedestal::{Pedestal, Place};
+
+/// How often, and with which pause, a console is looked for.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// The domains of this node that were created here.
 #[derive(Debug, Default)]
@@ -51,13 +57,12 @@ impl Board for XenBoard {
 
     fn console(&mut self, place: &Place) -> Result<OwnedFd, Failure> {
         let id = domid(domain(place)?)?;
-        let path = run("xenstore-read", &[&format!("/local/domain/{id}/console/tty")])?;
-        let path = path.trim();
+        let path = console_path(id)?;
         let cannot =
             |what: &str, error: &dyn std::error::Error| Failure::new(format!("{what} {path}: {error}"));
         let mut options = OpenOptions::new();
         options.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits());
-        let console = options.open(path).map_err(|error| cannot("cannot open", &error))?;
+        let console = options.open(&path).map_err(|error| cannot("cannot open", &error))?;
         // The guest's bytes, and no echo of them to the guest.
         let mut terminal = tcgetattr(&console).map_err(|error| cannot("no terminal:", &error))?;
         cfmakeraw(&mut terminal);
@@ -113,6 +118,23 @@ fn domain(place: &Place) -> Result<&str, Failure> {
     match place {
         Place::Domain(name) => Ok(name),
         other => Err(Failure::new(format!("{other} is not Xen's"))),
+    }
+}
+
+/// Where xenconsoled put a domain's console, which it does some time after the domain was made.
+fn console_path(id: u32) -> Result<String, Failure> {
+    let key = format!("/local/domain/{id}/console/tty");
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match run("xenstore-read", &[&key]) {
+            Ok(path) if !path.trim().is_empty() => return Ok(path.trim().to_owned()),
+            Ok(_) if tries == TRIES => {
+                return Err(Failure::new(format!("{key} is empty: is xenconsoled running?")));
+            }
+            Err(error) if tries == TRIES => return Err(error),
+            _ => thread::sleep(PAUSE),
+        }
     }
 }
 

@@ -41,7 +41,7 @@ struct Arguments {
 enum Command {
     /// Packs U-Boot and our test firmware, runs them under a private containerd, leaves you at a prompt
     Demo(demo::Arguments),
-    /// Runs the tests: lint, unit, fuzz, e2e, or all of them in this order
+    /// Runs the tests: lint, unit, fuzz, e2e, system, or all of them in this order
     Test(test::Arguments),
     /// Feeds parsers with inputs that coverage guides, and reports what breaks
     Fuzz(fuzz::Arguments),

@@ -1,7 +1,7 @@
 //! Talking to a guest: through the pipes or the terminal of a `ctr`, or by reading a log file that grows.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -10,16 +10,31 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use crate::firmware::{Firmware, Shell};
+use crate::node::agent::{self as job, Job};
 use crate::{Containerd, shell, wait};
 
 /// A running `ctr` with a guest behind it.
 #[derive(Debug)]
 pub struct Console {
-    child: Child,
-    input: Option<File>,
+    ctr: Ctr,
+    input: Option<Typing>,
     seen: Arc<Seen>,
     /// How far [`Console::wait_for`] has read.
     cursor: usize,
+}
+
+/// Where it runs.
+#[derive(Debug)]
+enum Ctr {
+    Here(Child),
+    InNode(job::End),
+}
+
+/// What it reads.
+#[derive(Debug)]
+enum Typing {
+    Here(File),
+    InNode(job::Input),
 }
 
 #[derive(Debug, Default)]
@@ -44,14 +59,14 @@ impl Console {
         let mut command = containerd.ctr(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = containerd.namespace().spawn(&mut command)?;
-        let input = child.stdin.take().map(|pipe| File::from(std::os::fd::OwnedFd::from(pipe)));
+        let input = child.stdin.take().map(|pipe| Typing::Here(std::os::fd::OwnedFd::from(pipe).into()));
         let seen = Arc::new(Seen::default());
         let stdout = child.stdout.take().map(std::os::fd::OwnedFd::from);
         let stderr = child.stderr.take().map(std::os::fd::OwnedFd::from);
         for stream in [stdout, stderr].into_iter().flatten() {
             follow(&seen, File::from(stream));
         }
-        Ok(Self { child, input, seen, cursor: 0 })
+        Ok(Self { ctr: Ctr::Here(child), input, seen, cursor: 0 })
     }
 
     /// Starts `ctr` on a terminal of its own.
@@ -68,7 +83,16 @@ impl Console {
         drop(command);
         let seen = Arc::new(Seen::default());
         follow(&seen, File::from(end(&pty.master)?));
-        Ok(Self { child, input: Some(File::from(pty.master)), seen, cursor: 0 })
+        let input = Some(Typing::Here(pty.master.into()));
+        Ok(Self { ctr: Ctr::Here(child), input, seen, cursor: 0 })
+    }
+
+    /// A program that runs in the node.
+    pub fn in_node(job: Job) -> Self {
+        let seen = Arc::new(Seen::default());
+        follow(&seen, job.stdout);
+        follow(&seen, job.stderr);
+        Self { ctr: Ctr::InNode(job.end), input: Some(Typing::InNode(job.input)), seen, cursor: 0 }
     }
 
     /// Waits until the text has come, after all text that was waited for before, and returns what came up to its end.
@@ -98,9 +122,12 @@ impl Console {
         }
     }
 
-    /// The PID of `ctr` outside of the namespace.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// The PID of `ctr` outside of the namespace; none in a node.
+    pub fn pid(&self) -> Option<u32> {
+        match &self.ctr {
+            Ctr::Here(child) => Some(child.id()),
+            Ctr::InNode(_) => None,
+        }
     }
 
     /// Everything that came so far.
@@ -114,8 +141,12 @@ impl Console {
     /// # Errors
     /// If nobody reads them any more.
     pub fn type_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        let Some(input) = &mut self.input else { bail!("stdin of ctr is closed already") };
-        input.write_all(bytes).context("cannot write to ctr")
+        match &mut self.input {
+            None => bail!("stdin of ctr is closed already"),
+            Some(Typing::Here(input)) => input.write_all(bytes),
+            Some(Typing::InNode(input)) => input.write_all(bytes),
+        }
+        .context("cannot write to ctr")
     }
 
     /// Waits until the firmware takes commands, past its banner and its boot countdown.
@@ -143,7 +174,10 @@ impl Console {
 
     /// Closes stdin.
     pub fn close_input(&mut self) {
-        self.input = None;
+        if let Some(Typing::InNode(mut input)) = self.input.take() {
+            // Fails if the node is gone, which the next question tells.
+            let _ = input.close();
+        }
     }
 
     /// Waits for the end of `ctr`, with its stdin still open, and returns its exit status: the task's, for `ctr run`.
@@ -151,8 +185,11 @@ impl Console {
     /// # Errors
     /// After [`wait::DEADLINE`], or if it was killed.
     pub fn exit(&mut self) -> Result<i32> {
-        let child = &mut self.child;
-        let status = wait::until("ctr to end", || child.try_wait().context("cannot wait for ctr"));
+        let ctr = &mut self.ctr;
+        let status = wait::until("ctr to end", || match ctr {
+            Ctr::Here(child) => child.try_wait().context("cannot wait for ctr"),
+            Ctr::InNode(end) => end.look(),
+        });
         let status = status.with_context(|| format!("Seen: {:?}", self.seen()))?;
         status.code().with_context(|| format!("ctr ended with {}", shell::ending(status)))
     }
@@ -160,13 +197,20 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        // Both fail if it has ended, which is what we want.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // These fail if it has ended, which is what we want.
+        match &mut self.ctr {
+            Ctr::Here(child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Ctr::InNode(end) => {
+                let _ = end.kill();
+            }
+        }
     }
 }
 
-fn follow(seen: &Arc<Seen>, mut stream: File) {
+fn follow(seen: &Arc<Seen>, mut stream: impl Read + Send + 'static) {
     let seen = seen.clone();
     seen.bytes.lock().unwrap_or_else(PoisonError::into_inner).open += 1;
     std::thread::spawn(move || {

@@ -125,7 +125,7 @@ impl Containerd {
 
     /// Whether a process inside, by its PID outside, is this containerd or the kit's own `ctr events`.
     pub fn is_own(&self, pid: u32) -> bool {
-        let own = [self.daemon.as_ref().map(Child::id), self.events.as_ref().map(Events::pid)];
+        let own = [self.daemon.as_ref().map(Child::id), self.events.as_ref().and_then(Events::pid)];
         own.contains(&Some(pid))
     }
 

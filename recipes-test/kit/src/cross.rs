@@ -40,7 +40,15 @@ pub fn build(workspace: &Workspace, profile: Profile, names: &[&str]) -> Result<
     cargo.args(profile.cargo_option()).args(names.iter().flat_map(|name| ["-p", name]));
     step(format_args!("Building for arm64 Linux: {}", shell::line(&cargo)));
     shell::run(&mut cargo)?;
-    Ok(target.join(TARGET).join(profile.folder()))
+    find(workspace, profile)
+}
+
+/// The folder of the programs that an earlier [`build`] left.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn find(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
+    Ok(workspace.kit("cross")?.join("target").join(TARGET).join(profile.folder()))
 }
 
 /// A rustc that builds for this machine (procedural macros, build scripts) and for [`TARGET`].

@@ -33,7 +33,7 @@ impl Events {
     }
 
     /// The PID of `ctr events` outside of the namespace.
-    pub(crate) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> Option<u32> {
         self.ctr.pid()
     }
 

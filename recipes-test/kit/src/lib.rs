@@ -13,6 +13,7 @@
 //! - [`product`]: builds the shim, the image builder and the test firmware; packs images
 //! - [`firmware`]: the firmware that tests run, and what each one says
 //! - [`console`]: talk to a guest through `ctr`
+//! - [`node`]: an arm64 machine with Xen, and what one can do in it
 //! - [`ttrpc`]: one request to a shim, without a containerd between
 //! - [`observe`]: memory, threads and wakeups of a process
 
@@ -25,6 +26,7 @@ pub mod events;
 pub mod firmware;
 pub mod leftovers;
 pub mod namespace;
+pub mod node;
 pub mod observe;
 pub mod packages;
 pub mod product;
@@ -38,6 +40,7 @@ pub mod workspace;
 pub use console::Console;
 pub use containerd::Containerd;
 pub use firmware::Firmware;
+pub use node::Node;
 pub use product::{Product, Profile};
 pub use releases::Release;
 pub use unpacked::Unpacked;

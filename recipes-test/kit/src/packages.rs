@@ -79,6 +79,14 @@ pub static CROSS: [Need; 2] = [
     file(&["libc6-dev-arm64-cross"], "/usr/aarch64-linux-gnu/include/stdio.h"),
 ];
 
+/// Assembles and boots the arm64 node.
+pub static NODE: [Need; 4] = [
+    program(&["qemu-system-arm"], "qemu-system-aarch64"),
+    file(&["qemu-efi-aarch64"], crate::node::FIRMWARE),
+    file(&["e2fsprogs"], crate::node::disk::MKE2FS),
+    file(&["kmod"], crate::node::base::DEPMOD),
+];
+
 /// Compiles libFuzzer, which is C++.
 pub static FUZZ: [Need; 1] = [program(&["g++"], "c++")];
 

@@ -3,7 +3,7 @@
 //! Frame (containerd/ttrpc, PROTOCOL.md): length of the data u32, stream u32 (odd from clients), type u8 (1 request,
 //! 2 response), flags u8, all big endian; the data of a request is a protobuf with service 1, method 2, payload 3.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,14 +16,14 @@ const MAX_DATA: u32 = 4 << 20;
 
 /// A connection to a shim.
 #[derive(Debug)]
-pub struct Client {
-    socket: UnixStream,
+pub struct Client<S = UnixStream> {
+    socket: S,
     stream: u32,
 }
 
-impl Client {
+impl<S: Read + Write> Client<S> {
     /// Takes a connected socket.
-    pub fn new(socket: UnixStream) -> Self {
+    pub fn new(socket: S) -> Self {
         Self { socket, stream: 1 }
     }
 
@@ -33,9 +33,17 @@ impl Client {
     /// # Errors
     /// If the connection breaks or what comes is no ttrpc response.
     pub fn call(&mut self, service: &str, method: &str, id: &str) -> Result<Vec<u8>> {
+        self.send(service, method, &field(1, id.as_bytes()))
+    }
+
+    /// The same with a payload of one's own, see [`field`].
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn send(&mut self, service: &str, method: &str, payload: &[u8]) -> Result<Vec<u8>> {
         let mut data = field(1, service.as_bytes());
         data.extend(field(2, method.as_bytes()));
-        data.extend(field(3, &field(1, id.as_bytes())));
+        data.extend(field(3, payload));
         let mut frame = u32::try_from(data.len()).context("a request this long")?.to_be_bytes().to_vec();
         frame.extend(self.stream.to_be_bytes());
         frame.extend([REQUEST, 0]);
@@ -61,7 +69,7 @@ impl Client {
 }
 
 /// A length-delimited protobuf field.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+pub fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![number << 3 | 2];
     let mut length = bytes.len();
     while length >= 0x80 {

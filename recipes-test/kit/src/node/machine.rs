@@ -1,0 +1,96 @@
+//! QEMU with the node's disks. It lives in a namespace of its own, so that it ends with this program, however that ends.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::agent::Agent;
+use super::disk::Disks;
+use crate::namespace::Namespace;
+
+/// UEFI for QEMU's Arm board.
+pub const FIRMWARE: &str = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd";
+
+/// The agent's port; its unit names it, too.
+const PORT: &str = "org.openeuler.micrun.node";
+
+/// From power on to the agent's first word: 15 s on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// How much of the serial log a failure shows.
+const SHOWN: usize = 8 << 10;
+
+/// The virtual machine.
+#[derive(Debug)]
+pub struct Machine {
+    qemu: Child,
+    serial: PathBuf,
+    _namespace: Namespace,
+}
+
+impl Machine {
+    /// Switches it on and waits for the agent.
+    ///
+    /// # Errors
+    /// If QEMU does not start, or the agent is not heard of, with the end of the serial log.
+    pub fn start(disks: &Disks, serial: &Path) -> Result<(Self, Agent)> {
+        let namespace = Namespace::new("micrun-node")?;
+        let mut command = qemu(disks, serial);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut qemu = namespace.spawn(&mut command)?;
+        let (input, output) = (qemu.stdin.take(), qemu.stdout.take());
+        let machine = Self { qemu, serial: serial.to_owned(), _namespace: namespace };
+        let (input, output) = input.zip(output).context("QEMU has no pipes")?;
+        let (sender, agent) = mpsc::channel();
+        thread::spawn(move || sender.send(Agent::meet(output, input)));
+        match agent.recv_timeout(PATIENCE) {
+            Ok(Ok(agent)) => Ok((machine, agent)),
+            Ok(Err(error)) => {
+                bail!("the node did not boot: {error:#}. Its console:\n{}", machine.serial_log())
+            }
+            Err(_) => bail!(
+                "the node did not boot within {} s. Its console:\n{}",
+                PATIENCE.as_secs(),
+                machine.serial_log()
+            ),
+        }
+    }
+
+    /// The end of what the serial console said.
+    pub fn serial_log(&self) -> String {
+        let log = std::fs::read(&self.serial).unwrap_or_default();
+        let end = log.get(log.len().saturating_sub(SHOWN)..).unwrap_or_default();
+        String::from_utf8_lossy(end).replace('\r', "")
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Both fail if it has ended, which is what we want.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
+/// The agent's port is QEMU's own stdin and stdout. Nothing is written to the disks; there is no network.
+fn qemu(disks: &Disks, serial: &Path) -> Command {
+    let mut qemu = Command::new("qemu-system-aarch64");
+    // Xen takes the device tree, so there must be no ACPI.
+    qemu.args(["-M", "virt,virtualization=on,gic-version=3,acpi=off", "-cpu", "cortex-a57"]);
+    // A second emulated CPU makes everything slower.
+    qemu.args(["-smp", "1", "-m", "2G", "-nodefaults", "-no-reboot", "-display", "none"]);
+    qemu.arg("-serial").arg(format!("file:{}", serial.display()));
+    qemu.args(["-bios", FIRMWARE]);
+    qemu.arg("-drive")
+        .arg(format!("if=none,id=esp,format=raw,readonly=on,file=fat:{}", disks.esp().display()));
+    qemu.args(["-device", "virtio-blk-pci,drive=esp,bootindex=0"]);
+    qemu.arg("-drive").arg(format!("if=none,id=root,format=raw,snapshot=on,file={}", disks.root().display()));
+    qemu.args(["-device", "nvme,drive=root,serial=root"]);
+    qemu.args(["-chardev", "stdio,id=agent,signal=off", "-device", "virtio-serial-pci"]);
+    qemu.arg("-device").arg(format!("virtserialport,chardev=agent,name={PORT}"));
+    qemu
+}

@@ -1,0 +1,188 @@
+//! An arm64 node with Xen, booted as a product boots: UEFI, GRUB, Xen, Dom0 with systemd, containerd. All of it in QEMU,
+//! and driven from outside through one serial port.
+//!
+//! - [`base`]: what Debian gives: packages, unpacked
+//! - [`disk`]: the disks that are made from it and from our programs and files
+//! - [`agent`]: programs in the node, with their streams
+//! - `machine`: QEMU, in which it runs
+//! - this file: what tests ask the node for, and a transcript of it
+
+pub mod agent;
+pub mod base;
+pub mod disk;
+mod machine;
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{Console, shell};
+use agent::{Agent, Job};
+use disk::Disks;
+use machine::Machine;
+
+pub use machine::FIRMWARE;
+
+/// A running node. Dropped, it is switched off.
+#[derive(Debug)]
+pub struct Node {
+    agent: Agent,
+    machine: Machine,
+    transcript: Mutex<File>,
+    /// How long it took from power on until all its units ran.
+    pub boot: Duration,
+}
+
+/// What a program in the node said, and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    /// How.
+    pub status: ExitStatus,
+    /// Its stdout.
+    pub stdout: String,
+    /// Its stderr.
+    pub stderr: String,
+}
+
+impl Node {
+    /// Boots one and waits until all its units run. Its serial log and the transcript go to `logs`.
+    ///
+    /// # Errors
+    /// If it does not come up, with the end of its serial log; or if a unit failed.
+    pub fn boot(disks: &Disks, logs: &Path) -> Result<Self> {
+        let start = Instant::now();
+        std::fs::create_dir_all(logs).with_context(|| format!("cannot create {}", logs.display()))?;
+        let transcript = logs.join("transcript.txt");
+        let transcript =
+            File::create(&transcript).with_context(|| format!("cannot write {}", transcript.display()))?;
+        let (machine, agent) = Machine::start(disks, &logs.join("serial.log"))?;
+        let mut node = Self { agent, machine, transcript: Mutex::new(transcript), boot: Duration::default() };
+        let state = node.try_run(&["systemctl", "is-system-running", "--wait"])?;
+        node.boot = start.elapsed();
+        if state.stdout.trim() != "running" {
+            let failed = node.run(&["systemctl", "--failed", "--no-legend", "--plain"])?;
+            bail!("the node is {}: {failed}\n{}", state.stdout.trim(), node.journal());
+        }
+        Ok(node)
+    }
+
+    /// Runs a program to its end, without input.
+    ///
+    /// # Errors
+    /// If it cannot be started, does not end, or the node is gone.
+    pub fn try_run(&self, arguments: &[&str]) -> Result<Said> {
+        let doing = || format!("`{}` in the node", arguments.join(" "));
+        let mut job = self.agent.start(arguments).with_context(doing)?;
+        job.input.close().with_context(doing)?;
+        let said = finish(job).with_context(doing)?;
+        self.note(&format!("# {}\n{}{}", arguments.join(" "), said.stdout, said.stderr), said.status);
+        Ok(said)
+    }
+
+    /// Runs a program to its end, without input, and returns its stdout.
+    ///
+    /// # Errors
+    /// As [`Node::try_run`], and if it fails, with what it said.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        let said = self.try_run(arguments)?;
+        ensure!(
+            said.status.success(),
+            "`{}` in the node failed with {}:\n{}",
+            arguments.join(" "),
+            shell::ending(said.status),
+            said.stderr.trim_end()
+        );
+        Ok(said.stdout)
+    }
+
+    /// Runs a line of shell.
+    ///
+    /// # Errors
+    /// As [`Node::run`].
+    pub fn shell(&self, line: &str) -> Result<String> {
+        self.run(&["sh", "-c", line])
+    }
+
+    /// Copies a file into the node.
+    ///
+    /// # Errors
+    /// If it cannot be read, or there is no room there.
+    pub fn put(&self, from: &Path, to: &str) -> Result<()> {
+        let doing = || format!("cannot copy {} into the node", from.display());
+        let bytes = std::fs::read(from).with_context(doing)?;
+        let mut job = self.agent.start(&["sh", "-c", "cat > \"$1\"", "sh", to])?;
+        job.input.write_all(&bytes).and_then(|()| job.input.flush()).with_context(doing)?;
+        job.input.close()?;
+        let said = finish(job).with_context(doing)?;
+        ensure!(said.status.success(), "cannot copy {} to {to} in the node: {}", from.display(), said.stderr);
+        self.note(&format!("# (copied in: {to}, {} bytes)\n", bytes.len()), said.status);
+        Ok(())
+    }
+
+    /// Starts a program that is talked to, such as `ctr run`.
+    ///
+    /// # Errors
+    /// If the node is gone.
+    pub fn console(&self, arguments: &[&str]) -> Result<Console> {
+        self.write(&format!("# {}  (in the background)\n", arguments.join(" ")));
+        Ok(Console::in_node(self.agent.start(arguments)?))
+    }
+
+    /// Connects to a Unix socket in the node.
+    ///
+    /// # Errors
+    /// If the node is gone.
+    pub fn connect(&self, socket: &str) -> Result<Job> {
+        self.agent.connect(socket)
+    }
+
+    /// A line for the reader of the transcript.
+    pub fn remark(&self, text: &str) {
+        self.write(&format!("\n== {text}\n"));
+    }
+
+    /// What a console showed, set apart.
+    pub fn quote(&self, text: &str) {
+        let text = text.replace('\r', "");
+        self.write(&text.lines().map(|line| format!("    | {line}\n")).collect::<String>());
+    }
+
+    /// The node's own log, for the report of a failure; as much as can be had.
+    pub fn journal(&self) -> String {
+        let journal = self.try_run(&["journalctl", "--boot", "--no-hostname", "--output=short-monotonic"]);
+        let journal = journal.map(|said| said.stdout).unwrap_or_else(|error| format!("{error:#}"));
+        format!("Its journal:\n{journal}\nIts serial console:\n{}", self.machine.serial_log())
+    }
+
+    fn note(&self, text: &str, status: ExitStatus) {
+        let end = if status.success() { String::new() } else { format!("[{}]\n", shell::ending(status)) };
+        let gap = if text.ends_with('\n') { "" } else { "\n" };
+        self.write(&format!("{text}{gap}{end}"));
+    }
+
+    fn write(&self, text: &str) {
+        // A full disk fails elsewhere, and louder.
+        let _ = self.transcript.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes());
+    }
+}
+
+/// Takes what it says until it has ended.
+fn finish(mut job: Job) -> Result<Said> {
+    // Both streams are gathered while we wait, so their order does not matter.
+    let status = job.end.wait()?;
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    job.stdout.read_to_end(&mut stdout).context("cannot read its output")?;
+    job.stderr.read_to_end(&mut stderr).context("cannot read its errors")?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Said { status, stdout: text(stdout), stderr: text(stderr) })
+}
+
+/// Where a boot's logs go, by default.
+pub fn logs(workspace: &crate::Workspace, name: &str) -> Result<PathBuf> {
+    Ok(workspace.kit("node")?.join("logs").join(name))
+}

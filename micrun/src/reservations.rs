@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::id::{GuestName, Key};
 use crate::pedestal::{Claim, Driver, DriverError, FreeMemory};
+use crate::resources::Change;
 use crate::store::{ClaimsLock, Entry, State, Store, StoreError};
 
 /// How long others may hold the lock. They need it for milliseconds, unless they are stopped in the middle.
@@ -141,6 +142,19 @@ pub async fn take(
     Ok(entry.save(state)?)
 }
 
+/// The claims of a guest after changes of its resources: one that has cores for itself has the new ones then.
+pub fn after<'a>(claims: &[Claim], changes: impl Iterator<Item = &'a Change>) -> Vec<Claim> {
+    let is_core = |claim: &&Claim| matches!(claim, Claim::Core(_));
+    let mut claims = claims.to_vec();
+    for change in changes {
+        if let (Change::Cpus(cores), true) = (change, claims.iter().any(|claim| is_core(&claim))) {
+            claims.retain(|claim| !is_core(&claim));
+            claims.extend(cores.iter().map(Claim::Core));
+        }
+    }
+    claims
+}
+
 /// Notes that the guest exists: its memory is the hypervisor's to count from now on. What cannot be saved is counted
 /// twice until Delete, which is no reason to end the guest.
 pub fn settle(key: &Key, entry: &Entry, state: &mut State) {
@@ -247,6 +261,19 @@ mod tests {
             "core 1 belongs to container default/a; delete that container, or give this one another cpuset"
         );
         assert!(text(Claim::Coprocessor("m4".into())).contains("m4 belongs to container default/b; delete"));
+    }
+
+    #[test]
+    fn a_guest_with_cores_of_its_own_has_the_new_ones_after_a_change() {
+        let changes = [Change::Vcpus(2), Change::Cpus("2-3".parse().unwrap())];
+        let own = [Claim::Core(1), Claim::Coprocessor("m4".into())];
+        assert_eq!(
+            after(&own, changes.iter()),
+            [Claim::Coprocessor("m4".into()), Claim::Core(2), Claim::Core(3)]
+        );
+        assert_eq!(after(&own, changes[..1].iter()), own);
+        let shared = [Claim::Memory(Mib(8))];
+        assert_eq!(after(&shared, changes.iter()), shared, "cores that others may use as well");
     }
 
     #[test]

@@ -12,15 +12,18 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use containerd_shim_protos::api::CreateTaskRequest;
 use containerd_shim_protos::ttrpc::Code;
 use micrun::id::{Id, Key};
-use micrun::pedestal::{Claim, FreeMemory};
+use micrun::pedestal::{Capabilities, Claim, ExitNotice, FreeMemory, Live};
 use micrun::reservations::{self, ReservationError};
+use micrun::resources::Change;
 use micrun::store::{Entry, State, Store};
 use micrun_image_spec::units::Mib;
 use proptest::prelude::*;
+use serde_json::json;
 use support::echo::{Echo, Script};
-use support::{SOON, Shim, delete, kill, refusal, soon, start};
+use support::{SOON, Shim, create_request, delete, kill, refusal, soon, start};
 
 const CORES: u32 = 6;
 
@@ -239,4 +242,51 @@ async fn memory_is_promised_once_and_after_the_start_the_hypervisor_counts_it() 
     assert!(text.contains("needs 60 MiB") && text.contains("60 MiB are promised to test/a"), "{text}");
     shim.task.start(soon(), &start("a")).await.unwrap();
     shim.create("b", &shim.bundle("b")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_guest_that_moves_to_other_cores_has_those_and_no_others() {
+    let can = Capabilities {
+        ask: false,
+        force: true,
+        pause: false,
+        live: Live { cpu: true, memory: true },
+        exit: ExitNotice::Event,
+    };
+    let script = Script { can, refuse_change: Some(Change::Weight(512)), ..claiming(&[Claim::Core(1)]) };
+    let shim = Shim::start(Echo::with(script)).await;
+    shim.run("a").await;
+    let other = Taker::new(&shim.dir.path().join("state"), "k8s.io", "other");
+    other.take(&BTreeSet::from([3])).await.unwrap();
+    let update = async |cpu: serde_json::Value| {
+        shim.task.update(soon(), &support::update("a", json!({ "cpu": cpu }))).await.map(drop)
+    };
+    let has = || {
+        let all = other.store.all().unwrap();
+        all.into_iter().find(|(key, _)| key.id.as_str() == "a").unwrap().1.claims().unwrap()
+    };
+
+    let (code, text) = refusal(update(json!({ "cpus": "2-3" })).await);
+    assert_eq!(code, Code::RESOURCE_EXHAUSTED);
+    assert!(text.contains("core 3 belongs to container k8s.io/other"), "{text}");
+    assert_eq!(has(), [Claim::Core(1)]);
+    update(json!({ "cpus": "2" })).await.unwrap();
+    assert_eq!(has(), [Claim::Core(2)]);
+    assert!(update(json!({ "cpus": "0-1", "shares": 2048 })).await.is_err(), "its weight cannot change");
+    assert_eq!(has(), [Claim::Core(2)]);
+    other.take(&BTreeSet::from([0, 1, 3])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_guest_that_could_not_be_freed_keeps_what_it_has() {
+    let echo = Echo::with(Script { fail_destroy: true, ..claiming(&[Claim::Core(1)]) });
+    let shim = Shim::start(echo.clone()).await;
+    let bundle = shim.bundle("a");
+    let stdout = shim.dir.path().join("no/such/fifo").display().to_string();
+    let request = CreateTaskRequest { bundle: bundle.text(), stdout, ..create_request("a") };
+    let (_, text) = refusal(shim.task.create(soon(), &request).await);
+    assert!(text.contains("still there: freeing an echo guest: it stays"), "{text}");
+    assert_eq!(echo.daemon.guests(), ["test/a"]);
+    let (_, text) = refusal(shim.create("b", &shim.bundle("b")).await);
+    assert!(text.contains("core 1 belongs to container test/a"), "{text}");
 }

@@ -68,6 +68,8 @@ pub enum CreateFailure {
     Reservation(#[from] ReservationError),
     #[error(transparent)]
     Driver(#[from] DriverError),
+    #[error("the guest was made in vain and is still there: {0}")]
+    NotFreed(DriverError),
     #[error("this node's board profiles: {0}; correct or remove the file")]
     Boards(String),
     #[error(transparent)]
@@ -91,7 +93,10 @@ impl Context {
         match self.create_in(&entry, &request).await {
             Ok(parts) => Ok(self.hand_over(entry, request, parts)),
             Err(reason) => {
-                if let Err(error) = entry.remove() {
+                if matches!(reason, CreateFailure::NotFreed(_)) {
+                    // containerd's `delete` tries again, and nobody gets its cores meanwhile.
+                    tracing::warn!(container = %key, "its state is kept, for what is left of the guest");
+                } else if let Err(error) = entry.remove() {
                     tracing::warn!(container = %key, %error, "files are left behind");
                 }
                 Err(failed(reason))
@@ -143,7 +148,7 @@ impl Context {
             Err(error) => Err(error.into()),
         };
         if parts.is_err() {
-            driver.destroy(&record).await?;
+            driver.destroy(&record).await.map_err(CreateFailure::NotFreed)?;
         }
         parts
     }
@@ -180,6 +185,7 @@ impl Context {
             driver: parts.driver,
             guest: parts.guest,
             record: parts.record,
+            store: self.store.clone(),
             entry,
             share: parts.share,
             state: parts.state,

@@ -34,6 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::console::Stdio;
 use crate::id::Key;
 use crate::pedestal::{DriverError, Usage};
+use crate::reservations::ReservationError;
 use crate::resources::{Asked, ResourceError};
 use state::{Exit, Illegal, Snapshot};
 
@@ -52,6 +53,9 @@ pub enum ContainerError {
     /// The resources cannot be had.
     #[error(transparent)]
     Resources(#[from] ResourceError),
+    /// The cores are another's.
+    #[error(transparent)]
+    Reservation(#[from] ReservationError),
     /// The driver failed.
     #[error(transparent)]
     Driver(#[from] DriverError),

@@ -16,7 +16,7 @@ use crate::console::Hub;
 use crate::pedestal::{Driver, DriverError, Event, ExitCause, ExitNotice, Guest, Record, Usage};
 use crate::reservations;
 use crate::resources::Asked;
-use crate::store::{Entry, State};
+use crate::store::{Entry, State, Store};
 
 /// How long Delete waits for output that nobody has read.
 const UNREAD_OUTPUT: Duration = Duration::from_secs(2);
@@ -36,6 +36,7 @@ pub(super) struct Owner {
     pub driver: Arc<dyn Driver>,
     pub guest: Box<dyn Guest>,
     pub record: Record,
+    pub store: Store,
     pub entry: Entry,
     pub share: Share,
     /// As it is on disk.
@@ -179,9 +180,30 @@ impl Owner {
                 "its pedestal cannot change these resources while the guest exists; start it anew with others",
             ));
         }
-        self.take(&steps).await?;
+        self.take_and_claim(&steps).await?;
         self.share = new;
         Ok(())
+    }
+
+    /// Takes all steps. While a guest moves from cores of its own to others, both are claimed.
+    async fn take_and_claim(&mut self, steps: &[Step]) -> Result<(), ContainerError> {
+        let before = self.state.claims.clone();
+        let after = reservations::after(&before, steps.iter().map(|step| &step.change));
+        if after == before {
+            return Ok(self.take(steps).await?);
+        }
+        self.state.claims.extend(after.iter().cloned());
+        let (key, driver) = (&self.info.key, self.driver.as_ref());
+        if let Err(error) = reservations::take(&self.store, key, &self.entry, &self.state, driver).await {
+            self.state.claims = before;
+            return Err(error.into());
+        }
+        let taken = self.take(steps).await;
+        self.state.claims = if taken.is_ok() { after } else { before };
+        if let Err(error) = self.entry.save(&self.state) {
+            tracing::warn!(container = %self.info.key, %error, "cores that the guest has left stay reserved");
+        }
+        Ok(taken?)
     }
 
     /// Takes all steps. If one fails, those before it are undone.

@@ -37,6 +37,7 @@ pub fn request_failed(id: &str, failure: &ContainerError) -> ttrpc::Error {
         ContainerError::Illegal(_) => Code::FAILED_PRECONDITION,
         ContainerError::Unsupported(_) => Code::UNIMPLEMENTED,
         ContainerError::NoSuchSignal(_) | ContainerError::Resources(_) => Code::INVALID_ARGUMENT,
+        ContainerError::Reservation(refusal) => reservation_failed(refusal),
         ContainerError::Driver(_) => Code::INTERNAL,
     };
     error(code, format!("container {id}: {failure}"))
@@ -53,14 +54,22 @@ pub fn create_failed(failure: &CreateError) -> ttrpc::Error {
         CreateFailure::Plan(_) | CreateFailure::Boards(_) | CreateFailure::Stream(_) => {
             Code::FAILED_PRECONDITION
         }
-        // What is taken can be freed, and the same request made again.
-        CreateFailure::Reservation(
-            ReservationError::Core { .. }
-            | ReservationError::Coprocessor { .. }
-            | ReservationError::Memory(_),
-        ) => Code::RESOURCE_EXHAUSTED,
-        CreateFailure::Reservation(_) => Code::FAILED_PRECONDITION,
-        CreateFailure::Driver(_) | CreateFailure::Store(_) | CreateFailure::Proc(_) => Code::INTERNAL,
+        CreateFailure::Reservation(refusal) => reservation_failed(refusal),
+        CreateFailure::NotFreed(_)
+        | CreateFailure::Driver(_)
+        | CreateFailure::Store(_)
+        | CreateFailure::Proc(_) => Code::INTERNAL,
     };
     error(code, failure.to_string())
+}
+
+/// What is taken can be freed, and the same request made again.
+fn reservation_failed(refusal: &ReservationError) -> Code {
+    match refusal {
+        ReservationError::Core { .. }
+        | ReservationError::Coprocessor { .. }
+        | ReservationError::Memory(_) => Code::RESOURCE_EXHAUSTED,
+        ReservationError::Unreadable { .. } | ReservationError::Locked(_) => Code::FAILED_PRECONDITION,
+        ReservationError::Driver(_) | ReservationError::Store(_) => Code::INTERNAL,
+    }
 }

@@ -35,6 +35,7 @@ pub struct Script {
     pub late_console: bool,
     pub fail_create: bool,
     pub fail_start: bool,
+    pub fail_destroy: bool,
     pub create_takes: Duration,
     /// How long after Start the guest ends by itself, and how.
     pub dies: Option<(Duration, ExitCause)>,
@@ -56,6 +57,7 @@ impl Default for Script {
             late_console: false,
             fail_create: false,
             fail_start: false,
+            fail_destroy: false,
             create_takes: Duration::ZERO,
             dies: None,
             falls_silent: false,
@@ -160,6 +162,9 @@ impl Driver for Echo {
     }
 
     async fn destroy(&self, record: &Record) -> Result<(), DriverError> {
+        if self.script.fail_destroy {
+            return Err(DriverError::backend("freeing an echo guest", "it stays"));
+        }
         let name = record.data["name"].as_str().unwrap_or_default();
         self.daemon.0.lock().unwrap().remove(name);
         Ok(())

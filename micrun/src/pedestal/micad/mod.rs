@@ -18,7 +18,7 @@ use micrun_image_spec::firmware::Pedestal;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{Claim, Created, Driver, DriverError, GuestSpec, Node, Plan, PlanError, Record};
+use super::{Claim, Created, Driver, DriverError, FreeMemory, GuestSpec, Node, Plan, PlanError, Record};
 use crate::resources::CpuSet;
 
 mod client;
@@ -111,6 +111,11 @@ impl Driver for MicadDriver {
 
     fn plan(&self, spec: &GuestSpec, node: &Node) -> Result<Box<dyn Plan>, PlanError> {
         Ok(Box::new(MicadPlan::new(spec, node, &self.dev)?))
+    }
+
+    /// Its domains have Xen's.
+    async fn free_memory(&self) -> Result<Option<FreeMemory>, DriverError> {
+        super::xen::free_memory().await
     }
 
     async fn adopt(&self, record: &Record) -> Result<Created, DriverError> {

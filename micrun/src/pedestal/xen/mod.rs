@@ -86,9 +86,7 @@ impl Driver for XenDirect {
     }
 
     async fn free_memory(&self) -> Result<Option<FreeMemory>, DriverError> {
-        let xen = Xen::find()?;
-        let guests = xen.list().await?.into_iter().map(|domain| domain.name).collect();
-        Ok(Some(FreeMemory { guests, free: xen.info().await?.free_memory }))
+        free_memory().await
     }
 
     async fn adopt(&self, record: &Record) -> Result<Created, DriverError> {
@@ -98,6 +96,17 @@ impl Driver for XenDirect {
     async fn destroy(&self, record: &Record) -> Result<(), DriverError> {
         Ok(Xen::find()?.destroy(&OnDisk::read(record)?.domain).await?)
     }
+}
+
+/// Xen's memory, for its guests of every driver; `None` without Xen's tools.
+///
+/// # Errors
+///
+/// Xen's.
+pub(super) async fn free_memory() -> Result<Option<FreeMemory>, DriverError> {
+    let Ok(xen) = Xen::find() else { return Ok(None) };
+    let guests = xen.list().await?.into_iter().map(|domain| domain.name).collect();
+    Ok(Some(FreeMemory { guests, free: xen.info().await?.free_memory }))
 }
 
 impl From<XenError> for DriverError {

@@ -21,7 +21,7 @@ use micrun::pedestal::{
 };
 use micrun::resources::{Asked, CpuSet, Resources};
 use micrun_image_spec::board::Boards;
-use support::{Shim, kill, refusal, soon, start};
+use support::{Bundle, Shim, kill, refusal, soon, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -123,6 +123,14 @@ impl Bench {
     fn order(&self, order: &str) {
         self.sim.order(order).unwrap();
     }
+}
+
+/// An image for a bare core.
+fn bundle(shim: &Shim) -> Bundle {
+    let bundle = shim.bundle("a");
+    bundle.file("client.conf", &format!("[Mica]\nName=x\nClientPath=/firmware.elf\n{BARE}\n"));
+    fs::copy(firmware(), bundle.rootfs().join("firmware.elf")).unwrap();
+    bundle
 }
 
 struct Running {
@@ -232,9 +240,7 @@ async fn the_end_of_a_guest_that_went_off_is_seen_and_nothing_is_left() {
 async fn a_shim_runs_a_guest_and_the_engine_stops_it() {
     let bench = Bench::new();
     let shim = Shim::on(bench.node.clone(), MicadDriver::with_ttys_in(bench.sim.dev())).await;
-    let bundle = shim.bundle("a");
-    bundle.file("client.conf", &format!("[Mica]\nName=x\nClientPath=/firmware.elf\n{BARE}\n"));
-    fs::copy(firmware(), bundle.rootfs().join("firmware.elf")).unwrap();
+    let bundle = bundle(&shim);
     for (signal, status) in [(15, 143), (9, 137)] {
         shim.create("a", &bundle).await.unwrap();
         shim.task.start(soon(), &start("a")).await.unwrap();
@@ -328,8 +334,7 @@ async fn without_micad_a_container_says_how_to_get_it() {
     let mut node = Node::new(Boards::builtin(), []);
     node.micad = "/nowhere".into();
     let shim = Shim::on(node, MicadDriver::default()).await;
-    let bundle = shim.bundle("a");
-    bundle.file("client.conf", &format!("[Mica]\nName=x\nClientPath=/firmware.elf\n{BARE}\n"));
+    let bundle = bundle(&shim);
     let (_, said) = refusal(shim.create("a", &bundle).await);
     assert!(said.contains("/nowhere/mica-create.socket") && said.contains("systemctl start micad"), "{said}");
 }
@@ -435,6 +440,30 @@ async fn a_daemon_that_is_gone_for_a_while_ends_no_guest() {
     assert!(quiet.is_err(), "the guest runs on");
     bench.order("restart");
     running.console().await;
+}
+
+#[tokio::test]
+async fn a_container_can_be_stopped_and_deleted_whatever_the_daemon_does() {
+    for (fault, end) in [("every any hang", "clear"), ("crash", "restart")] {
+        let bench = Bench::new();
+        let shim = Shim::on(bench.node.clone(), MicadDriver::with_ttys_in(bench.sim.dev())).await;
+        let bundle = bundle(&shim);
+        shim.create("a", &bundle).await.unwrap();
+        shim.task.start(soon(), &start("a")).await.unwrap();
+        bench.order(fault);
+        for signal in [15, 9] {
+            shim.task.kill(soon(), &kill("a", signal)).await.unwrap();
+        }
+        let exit = shim.task.wait(soon(), &support::wait("a")).await.unwrap();
+        assert_eq!(exit.exit_status, 137, "{fault}");
+        if fault != "crash" {
+            let (_, said) = refusal(shim.task.delete(soon(), &support::delete("a")).await);
+            assert!(said.contains("busy with other guests or hung"), "{said}");
+        }
+        bench.order(end);
+        shim.task.delete(soon(), &support::delete("a")).await.unwrap();
+        until("the client to go", || fs::read_dir(bench.sim.dir()).unwrap().count() == 1).await;
+    }
 }
 
 // ---- the console ----

@@ -252,13 +252,19 @@ impl Owner {
         self.kill = Some(reason);
         let can = self.guest.capabilities();
         if can.ask && !force {
-            self.guest.ask().await?;
-            if can.exit == ExitNotice::Never {
+            if self.ask().await && can.exit == ExitNotice::Never {
                 self.finish(ExitCause::Stopped).await;
             }
             return Ok(());
         }
         self.stop_by_force().await
+    }
+
+    /// Whether the request was delivered. The engine is not told that it was not: CRI would give up before SIGKILL.
+    async fn ask(&mut self) -> bool {
+        let Err(error) = self.guest.ask().await else { return true };
+        tracing::warn!(container = %self.info.key, %error, "the guest could not be asked to stop");
+        false
     }
 
     async fn stop_by_force(&mut self) -> Result<(), ContainerError> {
@@ -267,7 +273,7 @@ impl Owner {
             return Ok(self.guest.force().await?);
         }
         if can.ask {
-            self.guest.ask().await?;
+            self.ask().await;
         }
         // Kept from an earlier request: asking again does not extend the time.
         self.give_up.get_or_insert_with(|| Instant::now() + UNFORCED_STOP);

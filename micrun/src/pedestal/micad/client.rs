@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use libmica::{ClientName, Create, Error, Micad, Setting, State, Status};
+use libmica::{ClientName, Create, Error, Key, Micad, Setting, State, Status};
 use micrun_firmware_elf::resource_table::{ForMicad, for_micad};
 use micrun_firmware_elf::source::RegularFile;
 use micrun_image_spec::firmware::Pedestal;
@@ -146,9 +146,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// A value that does not fit into the message, or the daemon's.
-    pub async fn set(&self, setting: Result<Setting, libmica::FieldError>) -> Result<(), DriverError> {
-        let result = match setting {
+    /// The daemon's.
+    pub async fn set(&self, key: Key, value: u32) -> Result<(), DriverError> {
+        let result = match Setting::new(key, value) {
             Ok(setting) => self.micad.set(&self.name, setting).await,
             Err(error) => Err(error.into()),
         };

@@ -69,6 +69,19 @@ impl Domain {
         Ok(())
     }
 
+    /// Lets all virtual CPUs run on these cores.
+    ///
+    /// # Errors
+    ///
+    /// Xen's.
+    pub async fn bind(&self, cores: &CpuSet, max_vcpus: u32) -> Result<(), DriverError> {
+        let domain = self.seen()?;
+        for vcpu in 0..max_vcpus {
+            self.xen.pin(domain, vcpu, cores).await?;
+        }
+        Ok(())
+    }
+
     /// Stops the domain's clock.
     ///
     /// # Errors

@@ -7,11 +7,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use libmica::{Create, FieldError, Key, Setting, State};
+use libmica::{Create, Key, State};
 use micrun_image_spec::firmware::Pedestal;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::OnDisk;
 use super::client::{Client, Look};
@@ -22,6 +24,9 @@ use super::watcher::{Order, Watcher};
 use crate::hypervisor::xen::DomainWatch;
 use crate::pedestal::{Capabilities, DriverError, Event, ExitCause, ExitNotice, Guest, Live, Usage};
 use crate::resources::Change;
+
+/// How long a request to stop is waited for.
+const ASK_LIMIT: Duration = Duration::from_secs(4);
 
 /// A guest that micad has.
 pub struct MicadGuest {
@@ -122,7 +127,7 @@ impl MicadGuest {
             domain.pin(cores, self.max_vcpus).await?;
         }
         if let Some(memory) = beyond.max_memory {
-            self.client.set(Setting::new(Key::MaxMemory, memory.0)).await?;
+            self.client.set(Key::MaxMemory, memory.0).await?;
         }
         Ok(watch)
     }
@@ -151,11 +156,34 @@ impl MicadGuest {
     }
 
     fn order(&self, order: Order) {
-        if let Phase::Running(orders) = &self.phase {
+        if let Some(orders) = self.orders() {
             // The watcher is gone when the guest is.
             let _ = orders.send(order);
         }
     }
+
+    fn orders(&self) -> Option<mpsc::UnboundedSender<Order>> {
+        match &self.phase {
+            Phase::Running(orders) => Some(orders.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Asks a guest to stop, and tells the watcher whether it could be asked.
+async fn deliver(
+    client: Arc<Client>,
+    orders: Option<mpsc::UnboundedSender<Order>>,
+) -> Result<(), DriverError> {
+    let result = match &client.domain {
+        Some(domain) => domain.ask().await,
+        None => client.ask().await,
+    };
+    if let Some(orders) = orders {
+        // The watcher is gone when the guest is.
+        let _ = orders.send(if result.is_ok() { Order::Delivered } else { Order::Undelivered });
+    }
+    result
 }
 
 #[async_trait]
@@ -193,17 +221,21 @@ impl Guest for MicadGuest {
         }
     }
 
+    /// Returns when the daemon has told the guest, or is so busy that it will do that later: what it was sent waits for
+    /// it, and whoever wants to force the guest waits here.
     async fn ask(&mut self) -> Result<(), DriverError> {
         if !self.end_unless_running() {
             return Ok(());
         }
         self.order(Order::Stopping);
-        let result = match &self.client.domain {
-            Some(domain) => domain.ask().await,
-            None => self.client.ask().await,
-        };
-        self.order(if result.is_ok() { Order::Delivered } else { Order::Undelivered });
-        result
+        let delivery = tokio::spawn(deliver(Arc::clone(&self.client), self.orders()));
+        match timeout(ASK_LIMIT, delivery).await {
+            Ok(Ok(result)) => result,
+            _ => {
+                tracing::warn!(guest = %self.client.name, "micad is busy: it will ask the guest to stop when it can");
+                Ok(())
+            }
+        }
     }
 
     async fn force(&mut self) -> Result<(), DriverError> {
@@ -226,8 +258,16 @@ impl Guest for MicadGuest {
     async fn apply(&mut self, change: &Change) -> Result<(), DriverError> {
         let domain = self.domain()?;
         match change {
+            // micad answers with success whatever `xl vcpu-pin` does for all virtual CPUs at once.
             Change::Cpus(cores) if self.pin => domain.pin(cores, self.max_vcpus).await,
-            change => self.client.set(setting(change, self.max_vcpus)).await,
+            Change::Cpus(cores) => domain.bind(cores, self.max_vcpus).await,
+            Change::Vcpus(count) => self.client.set(Key::Vcpu, *count).await,
+            Change::Weight(weight) => self.client.set(Key::CpuWeight, *weight).await,
+            Change::Capacity(percent) => {
+                self.client.set(Key::CpuCapacity, cap(*percent, self.max_vcpus)).await
+            }
+            Change::Memory(memory) => self.client.set(Key::Memory, memory.0).await,
+            Change::MaxMemory(memory) => self.client.set(Key::MaxMemory, memory.0).await,
         }
     }
 
@@ -237,17 +277,5 @@ impl Guest for MicadGuest {
             (Some(domain), Phase::Running(_)) => domain.usage().await,
             _ => Ok(Usage::default()),
         }
-    }
-}
-
-/// A change in micad's words.
-fn setting(change: &Change, max_vcpus: u32) -> Result<Setting, FieldError> {
-    match change {
-        Change::Vcpus(count) => Setting::new(Key::Vcpu, count),
-        Change::Cpus(cores) => Setting::new(Key::Cpu, cores),
-        Change::Weight(weight) => Setting::new(Key::CpuWeight, weight),
-        Change::Capacity(percent) => Setting::new(Key::CpuCapacity, cap(*percent, max_vcpus)),
-        Change::Memory(memory) => Setting::new(Key::Memory, memory.0),
-        Change::MaxMemory(memory) => Setting::new(Key::MaxMemory, memory.0),
     }
 }

@@ -17,7 +17,7 @@ use crate::console::{Hub, Stdio, StreamError};
 use crate::id::{GuestName, Key};
 use crate::pedestal::{self, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, PlanError, Record};
 use crate::reservations::{self, ReservationError};
-use crate::resources::{ResourceError, Resources};
+use crate::resources::{CpuSet, ResourceError, Resources};
 use crate::store::{Entry, State, Store, StoreError};
 
 /// What containers are made with; the same for all of a shim.
@@ -120,7 +120,9 @@ impl Context {
         let image = bundle.read_image(request.mounts.clone(), entry.dir()).await?;
         let node = self.node.as_ref().map_err(|error| CreateFailure::Boards(error.to_string()))?;
         let driver = self.choose(image.settings.pedestal, node)?;
-        let cores = driver.cores(node).await?;
+        // Asking can cost a process (Xen), and most guests may run anywhere.
+        let asks_for_cores = image.asked.cpus.is_some() || image.settings.wishes.cpus.is_some();
+        let cores = if asks_for_cores { driver.cores(node).await? } else { CpuSet::default() };
         let resources = Resources::plan(&image.settings.wishes, &image.asked, &cores, None)?;
         let share = Share::new(&image.settings, image.asked, cores, resources.clone());
         let spec = GuestSpec {
@@ -143,7 +145,7 @@ impl Context {
         state.guest = Some(record.clone());
         state.pid = created.guest.pid().unwrap_or(state.pid);
         let parts = match entry.save(&state) {
-            Ok(()) => Parts::connect(Arc::clone(&driver), created, share, state, &request.stdio)
+            Ok(()) => Parts::connect(Arc::clone(&driver), node, created, share, state, &request.stdio)
                 .map_err(CreateFailure::from),
             Err(error) => Err(error.into()),
         };
@@ -183,6 +185,7 @@ impl Context {
         let owner = Owner {
             info: Arc::clone(&info),
             driver: parts.driver,
+            node: parts.node,
             guest: parts.guest,
             record: parts.record,
             store: self.store.clone(),
@@ -205,6 +208,7 @@ impl Context {
 /// What a created container is made of.
 struct Parts {
     driver: Arc<dyn Driver>,
+    node: Node,
     guest: Box<dyn Guest>,
     record: Record,
     share: Share,
@@ -218,6 +222,7 @@ impl Parts {
     /// Connects a guest's console to the engine's streams, before its first instruction.
     fn connect(
         driver: Arc<dyn Driver>,
+        node: &Node,
         created: Created,
         share: Share,
         state: State,
@@ -226,6 +231,6 @@ impl Parts {
         let Created { guest, record, console, events } = created;
         let (interrupts_in, interrupts) = mpsc::unbounded_channel();
         let hub = Hub::open(stdio, console, interrupts_in)?;
-        Ok(Parts { driver, guest, record, share, state, events, hub, interrupts })
+        Ok(Parts { driver, node: node.clone(), guest, record, share, state, events, hub, interrupts })
     }
 }

@@ -13,7 +13,7 @@ use super::share::{Share, Step};
 use super::state::{Exit, Operation, Snapshot, Status};
 use super::{ContainerError, Info, Reply, Request};
 use crate::console::Hub;
-use crate::pedestal::{Driver, DriverError, Event, ExitCause, ExitNotice, Guest, Record, Usage};
+use crate::pedestal::{Driver, DriverError, Event, ExitCause, ExitNotice, Guest, Node, Record, Usage};
 use crate::reservations;
 use crate::resources::Asked;
 use crate::store::{Entry, State, Store};
@@ -34,6 +34,7 @@ const LAST_SIGNAL: u32 = 64;
 pub(super) struct Owner {
     pub info: Arc<Info>,
     pub driver: Arc<dyn Driver>,
+    pub node: Node,
     pub guest: Box<dyn Guest>,
     pub record: Record,
     pub store: Store,
@@ -167,6 +168,9 @@ impl Owner {
 
     async fn update(&mut self, asked: Asked) -> Result<(), ContainerError> {
         self.status().check(Operation::Update)?;
+        if asked.cpus.is_some() && !self.share.knows_cores() {
+            self.share.set_cores(self.driver.cores(&self.node).await?);
+        }
         let new = self.share.updated(asked)?;
         let steps = self.share.steps_to(&new);
         if self.share.fixed && !steps.is_empty() {

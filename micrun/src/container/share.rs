@@ -9,6 +9,7 @@ use crate::resources::{Asked, Change, CpuSet, ResourceError, Resources, Wishes};
 pub struct Share {
     wishes: Wishes,
     asked: Asked,
+    /// Empty as long as nobody has asked for any.
     cores: CpuSet,
     /// What the guest has.
     pub given: Resources,
@@ -26,9 +27,19 @@ pub struct Step {
 }
 
 impl Share {
-    /// The share of a new container on a node whose guests can have `cores`.
+    /// The share of a new container on a node whose guests can have `cores`, where somebody asked for any.
     pub fn new(settings: &Settings, asked: Asked, cores: CpuSet, given: Resources) -> Share {
         Share { wishes: settings.wishes.clone(), asked, cores, given, fixed: settings.static_resources }
+    }
+
+    /// Whether the cores that guests can have are known. An update that names cores needs them.
+    pub fn knows_cores(&self) -> bool {
+        !self.cores.is_empty()
+    }
+
+    /// Makes them known.
+    pub fn set_cores(&mut self, cores: CpuSet) {
+        self.cores = cores;
     }
 
     /// The share after an update of the engine's.

@@ -33,7 +33,7 @@ pub struct Xl {
 }
 
 impl Xl {
-    /// Looks for it on `PATH` and in the usual places.
+    /// Looks for that of the running version, on `PATH`, and in the usual places.
     ///
     /// # Errors
     ///
@@ -41,9 +41,9 @@ impl Xl {
     pub fn find() -> Result<Xl, XenError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let dirs = std::env::split_paths(&path).filter(|dir| dir.is_absolute());
+        let dirs = of_running_version().into_iter().chain(dirs).chain(DIRS.map(PathBuf::from));
         let runnable = |file: &PathBuf| Path::is_file(file) && access(file, Access::EXEC_OK).is_ok();
-        let found = dirs.chain(DIRS.map(PathBuf::from)).map(|dir| dir.join("xl")).find(runnable);
-        found.map(Xl::at).ok_or(XenError::NoTools)
+        dirs.map(|dir| dir.join("xl")).find(runnable).map(Xl::at).ok_or(XenError::NoTools)
     }
 
     /// The program at this path.
@@ -74,6 +74,16 @@ impl Xl {
         let words = words(&String::from_utf8_lossy(&running.errors.bytes));
         Err(XenError::refused(doing, if words.is_empty() { status.to_string() } else { words }))
     }
+}
+
+/// Where Debian keeps the tools of one version of Xen. What is on `PATH` there is a shell script that looks
+/// for this, too.
+fn of_running_version() -> Option<PathBuf> {
+    let number = |name: &str| -> Option<u16> {
+        let text = std::fs::read_to_string(format!("/sys/hypervisor/version/{name}")).ok()?;
+        text.trim().parse().ok()
+    };
+    Some(PathBuf::from(format!("/usr/lib/xen-{}.{}/bin", number("major")?, number("minor")?)))
 }
 
 /// The first lines of what a program said, on one.

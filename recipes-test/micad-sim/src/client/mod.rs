@@ -11,9 +11,10 @@
 //!
 //! `stop` answers success always; a start is refused in every state but Offline.
 
+mod xen_config;
+
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -87,7 +88,7 @@ impl Client {
         let place = match pedestal {
             Pedestal::BareMetal => core(&message.cpu, world.cores)?,
             Pedestal::Xen => {
-                write_xen_config(&message, &xen_config)?;
+                xen_config::write(&message, &xen_config)?;
                 // What stands between the quotes in that file.
                 Place::Domain(name.split('"').next().unwrap_or_default().to_owned())
             }
@@ -344,49 +345,4 @@ fn core(cpu: &OsStr, cores: u32) -> Result<Place, Failure> {
         let cpu = cpu.display();
         Failure::new(format!("Invalid CPUID: {cpu}, should be only one cpu_id within range(0-{})", cores - 1))
     })
-}
-
-/// Writes what xl is given for a domain. Values go in as they came: nothing is quoted.
-fn write_xen_config(message: &Create, path: &Path) -> Result<(), Failure> {
-    for (value, what) in [(message.vcpus, "VCPU number"), (message.memory, "Memory size")] {
-        if value < 0 {
-            return Err(Failure::new(format!("{what} not set ({value}). Must be >= 0.")));
-        }
-    }
-    if message.pedestal_conf.as_os_str().is_empty() {
-        return Err(Failure::new("PedestalConf (ped_cfg) is empty"));
-    }
-    let mut text = Vec::new();
-    let mut line = |key: &str, quote: &str, value: &OsStr| {
-        text.extend(format!("{key} = {quote}").bytes());
-        text.extend(value.as_bytes());
-        text.extend(format!("{quote}\n").bytes());
-    };
-    let number = |value: i32| value.to_string();
-    line("name", "\"", &message.name);
-    line("vcpus", "", number(message.vcpus).as_ref());
-    line("memory", "", number(message.memory).as_ref());
-    line("kernel", "\"", message.pedestal_conf.as_os_str());
-    line("gic_version", "\"", "v3".as_ref());
-    line("acpi", "", "0".as_ref());
-    for (key, value) in [("maxvcpus", message.max_vcpus), ("maxmem", message.max_memory)] {
-        if value > 0 {
-            line(key, "", number(value).as_ref());
-        }
-    }
-    if !message.cpu.is_empty() {
-        line("cpus", "\"", &message.cpu);
-    }
-    for (key, value) in [("cpu_weight", message.weight), ("cap", message.capacity)] {
-        if value >= 0 {
-            line(key, "", number(value).as_ref());
-        }
-    }
-    for (key, quote, value) in [("iomem", "", &message.iomem), ("network", "\"", &message.network)] {
-        if !value.is_empty() {
-            line(key, quote, value);
-        }
-    }
-    let written = fs::File::create(path).and_then(|mut file| file.write_all(&text));
-    written.map_err(|error| Failure::new(format!("Failed to create Xen config {}: {error}", path.display())))
 }

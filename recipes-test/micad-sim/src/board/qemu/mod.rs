@@ -3,29 +3,24 @@
 //! Cores, cells, domains and the co-processor are only names here, but they behave as the real ones do: a core that
 //! is on cannot be turned on, a domain that ends is gone, a dead guest's core is free.
 
+mod machine;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use micrun_image_spec::board::{BoardProfile, Boards};
 use micrun_image_spec::firmware::Arch;
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
-use nix::unistd::getppid;
+
+use machine::Machine;
 
 use super::{Board, Boot, Failure, Guest, Trick, check_file};
 use crate::pedestal::{Pedestal, Place};
 
-/// How long a guest takes to turn itself off after it was asked.
-const OBEYS_AFTER: Duration = Duration::from_millis(100);
-/// How often a domain's end is looked for.
-const WATCH: Duration = Duration::from_millis(20);
 /// How long the daemon waits for an answer to its call (mcs: `wait_cpu_status_reset`).
 const CALL_LIMIT: Duration = Duration::from_millis(200);
 
@@ -57,7 +52,7 @@ impl QemuBoard {
         QemuBoard { boards, board, cores, places: BTreeMap::new(), off: BTreeSet::new() }
     }
 
-    fn profile(&self, firmware: &std::path::Path) -> Result<&BoardProfile, Failure> {
+    fn profile(&self, firmware: &Path) -> Result<&BoardProfile, Failure> {
         let name = match &self.board {
             Some(name) => name.as_str(),
             None => usual_board(firmware)?,
@@ -232,99 +227,11 @@ impl Slot {
     }
 }
 
-/// A running QEMU, which ends with this handle, and with the thread that started it.
-struct Machine {
-    child: Arc<Mutex<Child>>,
-    line: UnixStream,
-}
-
-impl Machine {
-    fn start(profile: &BoardProfile, boot: &Boot) -> io::Result<Machine> {
-        let Some(qemu) = &profile.qemu else {
-            return Err(io::Error::other(format!("QEMU has no board {}", profile.name)));
-        };
-        let (line, other_end) = UnixStream::pair()?;
-        let mut command = Command::new(profile.arch.qemu_program());
-        command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
-        command.args(["-machine", qemu.machine.as_str()]);
-        command.args(qemu.cpu.iter().flat_map(|cpu| ["-cpu", cpu.as_str()]));
-        command.args(["-m", &format!("{}M", boot.memory.unwrap_or(qemu.memory.0))]);
-        command.args(["-chardev", "stdio,id=line,signal=off", "-serial", "chardev:line"]);
-        command.arg("-kernel").arg(&boot.firmware).args(qemu.args.as_slice());
-        command.stdin(OwnedFd::from(other_end.try_clone()?)).stdout(OwnedFd::from(other_end));
-        command.stderr(Stdio::inherit());
-        end_with_this_thread(&mut command);
-        Ok(Machine { child: Arc::new(Mutex::new(command.spawn()?)), line })
-    }
-
-    fn pid(&self) -> u32 {
-        lock(&self.child).id()
-    }
-
-    fn is_alive(&self) -> bool {
-        matches!(lock(&self.child).try_wait(), Ok(None))
-    }
-
-    fn end(&self) {
-        end(&self.child);
-    }
-
-    /// As an `xl` does that watches its domain.
-    fn hold_until_its_end(&self, inherited: Vec<OwnedFd>) {
-        if inherited.is_empty() {
-            return;
-        }
-        let child = Arc::clone(&self.child);
-        thread::spawn(move || {
-            while matches!(lock(&child).try_wait(), Ok(None)) {
-                thread::sleep(WATCH);
-            }
-            drop(inherited);
-        });
-    }
-
-    fn end_soon(&self) {
-        let child = Arc::clone(&self.child);
-        thread::spawn(move || {
-            thread::sleep(OBEYS_AFTER);
-            end(&child);
-        });
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
-    child.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn end(child: &Mutex<Child>) {
-    let mut child = lock(child);
-    // Fails only where it has ended and was waited for.
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-/// The kernel ends the child with SIGKILL when the thread that spawns it ends, however that comes about.
-fn end_with_this_thread(command: &mut Command) {
-    let parent = nix::unistd::getpid();
-    let tie = move || {
-        set_pdeathsig(Signal::SIGKILL)?;
-        if getppid() == parent { Ok(()) } else { Err(io::Error::other("the simulator ended")) }
-    };
-    // SAFETY: two system calls between fork and exec; nothing is allocated or locked where they succeed.
-    unsafe { command.pre_exec(tie) };
-}
-
 /// The built-in board that people mean by an architecture.
-fn usual_board(firmware: &std::path::Path) -> Result<&'static str, Failure> {
+fn usual_board(firmware: &Path) -> Result<&'static str, Failure> {
     let mut head = [0; 20];
-    std::fs::File::open(firmware)
-        .and_then(|mut file| io::Read::read_exact(&mut file, &mut head))
+    File::open(firmware)
+        .and_then(|mut file| file.read_exact(&mut head))
         .map_err(|error| Failure::new(format!("cannot read {}: {error}", firmware.display())))?;
     // ELF: the class at 4 (2 is 64 bits), e_machine at 18.
     match Arch::from_elf(u16::from_le_bytes([head[18], head[19]]), head[4] == 2) {

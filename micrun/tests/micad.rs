@@ -381,6 +381,28 @@ async fn a_core_that_is_taken_is_refused_by_the_daemon() {
     assert_eq!(bench.guests(), 1);
 }
 
+#[tokio::test]
+async fn a_core_of_another_container_is_refused_before_the_daemon_is_asked() {
+    let bench = Bench::new();
+    let shim = Shim::on(bench.node.clone(), MicadDriver::with_ttys_in(bench.sim.dev())).await;
+    let create = async |id: &str, cores: &str| {
+        let bundle = shim.bundle(id);
+        let conf = format!("[Mica]\nName=x\nClientPath=/firmware.elf\nCPU={cores}\n");
+        bundle.file("client.conf", &conf);
+        fs::copy(firmware(), bundle.rootfs().join("firmware.elf")).unwrap();
+        shim.create(id, &bundle).await
+    };
+    create("a", "3").await.unwrap();
+    let asked = bench.sim.journal().len();
+    let (_, text) = refusal(create("b", "3").await);
+    assert!(text.contains("core 3 belongs to container test/a; delete that container"), "{text}");
+    assert_eq!(bench.sim.journal().len(), asked);
+    create("b", "2").await.unwrap();
+    for id in ["a", "b"] {
+        shim.task.delete(soon(), &support::delete(id)).await.unwrap();
+    }
+}
+
 // ---- a daemon that is slow, hangs, dies ----
 
 #[tokio::test]

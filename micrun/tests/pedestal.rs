@@ -43,6 +43,16 @@ async fn a_guest_that_does_not_follow_runs_on_until_it_is_forced() {
 }
 
 #[tokio::test]
+async fn a_guest_whose_clock_stands_still_is_not_asked() {
+    let can = Capabilities { ask: true, force: true, pause: true, ..UNKILLABLE };
+    let shim = Shim::start(with(can, false)).await;
+    shim.run("a").await;
+    shim.task.pause(soon(), &support::pause("a")).await.unwrap();
+    shim.task.kill(soon(), &kill("a", 15)).await.unwrap();
+    assert_eq!(shim.task.wait(soon(), &support::wait("a")).await.unwrap().exit_status, 143);
+}
+
+#[tokio::test]
 async fn an_unkillable_guest_is_asked_waited_for_and_given_up() {
     let shim = Shim::start(with(UNKILLABLE, false)).await;
     shim.run("a").await;

@@ -251,11 +251,12 @@ impl Owner {
         }
     }
 
-    /// Asks a guest that listens, unless it is to be forced; forces every other one.
+    /// Asks a guest that listens, unless it is to be forced; forces every other one. A guest whose clock stands
+    /// still hears nothing.
     async fn stop(&mut self, reason: KillReason, force: bool) -> Result<(), ContainerError> {
         self.kill = Some(reason);
         let can = self.guest.capabilities();
-        if can.ask && !force {
+        if can.ask && !force && self.status() == Status::Running {
             if self.ask().await && can.exit == ExitNotice::Never {
                 self.finish(ExitCause::Stopped).await;
             }

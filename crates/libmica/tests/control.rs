@@ -81,7 +81,7 @@ fn an_answer_is_complete_when_it_ends_in_a_marker() {
         Some(Reply::Success("MICA-FAILED here, ".to_owned()))
     );
     assert_eq!(parse("text\nMICA-SUCCESS\n"), Some(Reply::Success("text\n".to_owned())));
-    for incomplete in ["", "MICA-SUCCES", "MICA-FAILE", "text", "MICA-SUCCESS and more"] {
+    for incomplete in ["", "MICA-SUCC", "MICA-FAIL", "text", "MICA-SUCCESS and more"] {
         assert_eq!(parse(incomplete), None, "{incomplete:?}");
     }
 }

@@ -144,7 +144,7 @@ async fn a_failure_is_found_however_it_is_split() {
 
 #[tokio::test]
 async fn an_end_before_the_marker_is_a_failure() {
-    for cut in ["", "M", "MICA-", "MICA-SUCCES", "guest-a     3"] {
+    for cut in ["", "M", "MICA-", "MICA-SUCC", "guest-a     3"] {
         let fake = Fake::new();
         let server = answer(fake.listen(), vec![cut.as_bytes().to_vec()]);
         let error = fake.micad().stop(&guest()).await.unwrap_err();

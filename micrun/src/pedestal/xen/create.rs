@@ -54,9 +54,9 @@ pub async fn create(plan: &XenPlan) -> Result<Created, DriverError> {
 /// Where it is gone or has ended, or its console cannot be opened.
 pub async fn adopt(xen: &Xen, on_disk: OnDisk) -> Result<Created, DriverError> {
     let gone = || DriverError::backend(format!("adopting the domain {}", on_disk.domain), "it has ended");
-    let (domain, _) = xen.look(&on_disk.domain).await?.ok_or_else(gone)?;
+    let (domain, listed) = xen.look(&on_disk.domain).await?.ok_or_else(gone)?;
     let watch = DomainWatch::start(xen, &domain).await?;
-    hand_over(xen, domain, watch, on_disk).await
+    hand_over(xen, domain, listed.state.paused, watch, on_disk).await
 }
 
 async fn bring_up(xen: &Xen, plan: &XenPlan) -> Result<Created, DriverError> {
@@ -65,12 +65,13 @@ async fn bring_up(xen: &Xen, plan: &XenPlan) -> Result<Created, DriverError> {
         xen.set_max_memory(&domain, plan.max_memory).await?;
     }
     let watch = DomainWatch::start_paused(xen, &domain).await?;
-    hand_over(xen, domain, watch, plan.on_disk.clone()).await
+    hand_over(xen, domain, false, watch, plan.on_disk.clone()).await
 }
 
 async fn hand_over(
     xen: &Xen,
     domain: Domain,
+    paused: bool,
     watch: DomainWatch,
     on_disk: OnDisk,
 ) -> Result<Created, DriverError> {
@@ -84,6 +85,7 @@ async fn hand_over(
         known: Arc::clone(&known),
         pinned: on_disk.pinned.clone(),
         max_vcpus: on_disk.max_vcpus,
+        paused,
     };
     tokio::spawn(Watcher { xen: xen.clone(), domain, watch, known }.run(events_in));
     Ok(Created { guest: Box::new(guest), record: on_disk.record(), console: Some(console), events })

@@ -21,6 +21,8 @@ pub struct XenGuest {
     /// The cores of its virtual CPUs, where each has its own.
     pub pinned: Vec<u32>,
     pub max_vcpus: u32,
+    /// Its clock stands still by our own doing.
+    pub paused: bool,
 }
 
 impl XenGuest {
@@ -62,7 +64,8 @@ impl Guest for XenGuest {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            ask: self.listens.load(Ordering::Relaxed),
+            // A guest whose clock stands still hears nothing: whoever stops it means its end.
+            ask: !self.paused && self.listens.load(Ordering::Relaxed),
             force: true,
             pause: true,
             live: Live { cpu: true, memory: true },
@@ -71,25 +74,34 @@ impl Guest for XenGuest {
     }
 
     async fn start(&mut self) -> Result<(), DriverError> {
-        Ok(self.xen.unpause(&self.domain).await?)
+        self.resume().await
     }
 
     async fn ask(&mut self) -> Result<(), DriverError> {
-        self.known.set_asked();
-        Ok(self.xen.ask_to_power_off(&self.domain).await?)
+        self.known.set_asked(true);
+        let asked = self.xen.ask_to_power_off(&self.domain).await;
+        self.known.set_asked(asked.is_ok());
+        Ok(asked?)
     }
 
     async fn force(&mut self) -> Result<(), DriverError> {
-        self.known.set_forced();
-        Ok(self.xen.end(&self.domain).await?)
+        // Before it happens: word of the end may come before the answer.
+        self.known.set_forced(true);
+        let ended = self.xen.end(&self.domain).await;
+        self.known.set_forced(ended.is_ok());
+        Ok(ended?)
     }
 
     async fn pause(&mut self) -> Result<(), DriverError> {
-        Ok(self.xen.pause(&self.domain).await?)
+        self.xen.pause(&self.domain).await?;
+        self.paused = true;
+        Ok(())
     }
 
     async fn resume(&mut self) -> Result<(), DriverError> {
-        Ok(self.xen.unpause(&self.domain).await?)
+        self.xen.unpause(&self.domain).await?;
+        self.paused = false;
+        Ok(())
     }
 
     /// The number of virtual CPUs and the memory are requests: firmware that does not listen keeps what it has.

@@ -22,14 +22,14 @@ pub struct Known {
 }
 
 impl Known {
-    /// The guest was asked to power itself off.
-    pub fn set_asked(&self) {
-        self.asked.store(true, Ordering::Relaxed);
+    /// The guest is asked to power itself off; or was not, after all.
+    pub fn set_asked(&self, asked: bool) {
+        self.asked.store(asked, Ordering::Relaxed);
     }
 
-    /// The shim destroys the domain.
-    pub fn set_forced(&self) {
-        self.forced.store(true, Ordering::Relaxed);
+    /// The shim destroys the domain; or could not.
+    pub fn set_forced(&self, forced: bool) {
+        self.forced.store(forced, Ordering::Relaxed);
     }
 
     fn asked(&self) -> Asked {

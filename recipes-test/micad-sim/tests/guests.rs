@@ -7,9 +7,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use common::{
-    Daemon, Message, Tty, firmware, firmware_with_bad_table, firmware_without_table, started, until,
-};
+use common::{BAD_TABLE, Daemon, Message, NO_RPMSG, RING_BUFFERS, Tty, firmware, firmware_with};
+use common::{firmware_without_table, started, until};
 use micad_sim::tty::{FirstWords, Naming};
 use nix::sys::termios::{LocalFlags, OutputFlags, tcgetattr};
 
@@ -149,7 +148,7 @@ fn a_domain_is_configured_and_changed_with_xl() {
 fn a_start_that_fails_leaves_things_behind() {
     let daemon = Daemon::start(|_| {});
     // A table that cannot be parsed: the paused domain stays, whatever is asked.
-    let bad = daemon.file("bad.elf", &firmware_with_bad_table());
+    let bad = daemon.file("bad.elf", &firmware_with(BAD_TABLE));
     assert_eq!(daemon.create(&Message::xen("bad", &bad)), "MICA-SUCCESS");
     assert_eq!(daemon.tell("bad", "start"), "MICA-FAILED");
     assert_eq!(daemon.state("bad"), "Offline");
@@ -164,6 +163,37 @@ fn a_start_that_fails_leaves_things_behind() {
     assert_eq!((daemon.state("none"), daemon.guests().len()), ("Ready".to_owned(), 2));
     assert_eq!(daemon.tell("none", "rm"), "MICA-SUCCESS");
     assert_eq!(daemon.guests(), ["bad"]);
+}
+
+#[test]
+fn a_start_without_rpmsg_fails_and_leaves_a_guest_that_runs() {
+    let daemon = Daemon::start(|_| {});
+    let none = daemon.file("none.elf", &firmware_with(NO_RPMSG));
+    assert_eq!(daemon.create(&Message::bare("core", &none, "1")), "MICA-SUCCESS");
+    assert_eq!(daemon.tell("core", "start"), "MICA-FAILED");
+    assert_eq!((daemon.state("core"), daemon.guests().len()), ("Running".to_owned(), 1));
+    // It has no services, and stops as any other.
+    assert!(daemon.tell("core", "status").ends_with("Running             MICA-SUCCESS"));
+    assert_eq!(daemon.tell("core", "stop"), "MICA-SUCCESS");
+
+    // A core finds the vrings without being told, a domain does not.
+    let untold = daemon.file("untold.elf", &firmware_with(RING_BUFFERS));
+    started(&daemon, &Message::bare("told", &untold, "2"));
+    assert_eq!(daemon.create(&Message::xen("domain", &untold)), "MICA-SUCCESS");
+    assert_eq!(daemon.tell("domain", "start"), "MICA-FAILED");
+    assert_eq!(daemon.state("domain"), "Running");
+}
+
+#[test]
+fn debugging_needs_ring_buffers() {
+    let daemon = Daemon::start(|_| {});
+    let debug = |name, path, core| Message { debug: true, ..Message::bare(name, path, core) };
+    assert_eq!(daemon.create(&debug("a", firmware(), "1")), "MICA-SUCCESS");
+    assert_eq!(daemon.tell("a", "start"), "MICA-FAILED");
+    assert_eq!(daemon.state("a"), "Running");
+    let buffers = daemon.file("buffers.elf", &firmware_with(RING_BUFFERS));
+    started(&daemon, &debug("b", &buffers, "2"));
+    assert!(daemon.tell("b", "status").contains("debug-rtos-kernel "));
 }
 
 #[test]

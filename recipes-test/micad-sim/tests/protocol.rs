@@ -13,9 +13,13 @@ use std::time::Duration;
 
 use common::{Daemon, Message, answer, ask};
 use micad_sim::wire::create::{Create, LENGTH};
+use micad_sim::wire::table::{self, Found, Table};
 use proptest::prelude::*;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crates/libmica/tests/golden");
+
+/// An ELF file with nothing but a resource table.
+const ELF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/micad_sim/good.elf");
 
 fn golden(name: &str) -> (Vec<u8>, Create) {
     let bytes = fs::read(format!("{GOLDEN}/{name}.create.bin")).unwrap();
@@ -205,7 +209,29 @@ fn clients_may_come_from_many_threads() {
     });
 }
 
+#[test]
+fn a_resource_table_is_found_by_its_section() {
+    let bytes = fs::read(ELF).unwrap();
+    let Found::Table(table) = table::find(&bytes) else { panic!("{:?}", table::find(&bytes)) };
+    let table = Table::decode(table).unwrap();
+    assert!(table.has_rpmsg(true) && !table.has_ring_buffers());
+    assert_eq!(table::find(b"no ELF file"), Found::NoElf);
+}
+
 proptest! {
+    #[test]
+    fn a_damaged_firmware_file_is_survived(changes in proptest::collection::vec((0_usize..512, any::<u8>()), 1..8)) {
+        let mut bytes = fs::read(ELF).unwrap();
+        for (at, byte) in changes {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        if let Found::Table(table) = table::find(&bytes) {
+            // Whatever it says: what matters is that it says something.
+            let _ = Table::decode(table);
+        }
+    }
+
     #[test]
     fn any_bytes_are_a_create_message(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
         let message = Create::decode(&bytes);

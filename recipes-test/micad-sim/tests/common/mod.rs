@@ -211,11 +211,18 @@ pub fn firmware_without_table() -> Vec<u8> {
     bytes
 }
 
-/// The test firmware with a resource table of an unknown version.
-pub fn firmware_with_bad_table() -> Vec<u8> {
+/// The test firmware with another byte at this place of its resource table.
+pub fn firmware_with((offset, byte): (usize, u8)) -> Vec<u8> {
     let mut bytes = fs::read(firmware()).unwrap();
     let table: Vec<u8> = [1_u32, 2, 0, 0, 24, 92].iter().flat_map(|word| word.to_le_bytes()).collect();
     let at = bytes.windows(table.len()).position(|window| window == table).unwrap();
-    bytes[at] = 2;
+    bytes[at + offset] = byte;
     bytes
 }
+
+/// Of an unknown version.
+pub const BAD_TABLE: (usize, u8) = (0, 2);
+/// Its device is a trace buffer instead of RPMsg's.
+pub const NO_RPMSG: (usize, u8) = (24, 2);
+/// Its list of vrings is a pair of ring buffers for the debugger: nobody tells a domain where the vrings are.
+pub const RING_BUFFERS: (usize, u8) = (92, 129);

@@ -118,12 +118,12 @@ fn a_domain_that_crashed_is_not_noticed() {
 #[test]
 fn a_domain_is_configured_and_changed_with_xl() {
     let daemon = Daemon::start(|_| {});
-    let message = Message { numbers: [2, 4, 512, 0, 64, 128], cpu: "1-3", ..Message::xen("a", firmware()) };
+    let message = Message { numbers: [2, 4, 512, 0, 64, 64], cpu: "1-3", ..Message::xen("a", firmware()) };
     started(&daemon, &message);
     let config = daemon.sim.dir().with_file_name("xen").join("a-xen.cfg");
     let expected = format!(
         "name = \"a\"\nvcpus = 2\nmemory = 64\nkernel = \"{}\"\ngic_version = \"v3\"\nacpi = 0\nmaxvcpus = 4\n\
-         maxmem = 128\ncpus = \"1-3\"\ncpu_weight = 512\ncap = 0\n",
+         maxmem = 64\ncpus = \"1-3\"\ncpu_weight = 512\ncap = 0\n",
         firmware().display()
     );
     assert_eq!(fs::read_to_string(&config).unwrap(), expected);
@@ -131,7 +131,7 @@ fn a_domain_is_configured_and_changed_with_xl() {
     for set in ["CPU 0-1", "vcpu 1", "CPUWeight 256", "cpucapacity 50", "memory 32", "MaxMemory 64"] {
         assert_eq!(daemon.tell("a", &format!("set {set}")), "MICA-SUCCESS", "{set}");
     }
-    for set in ["maxvcpu 2", "CPUCpacity 5", "MaxMem 5", "cpu 9", "vcpu two"] {
+    for set in ["maxvcpu 2", "cpucap 5", "MaxMem 5", "cpu 9", "vcpu two"] {
         assert_eq!(daemon.tell("a", &format!("set {set}")), "MICA-FAILED", "{set}");
     }
     assert!(daemon.tell("a", "status").starts_with(&format!("{:<30}{:<20}Running", "a", "0-1")));
@@ -142,6 +142,15 @@ fn a_domain_is_configured_and_changed_with_xl() {
     started_again(&daemon, "a");
     assert_eq!(daemon.tell("a", "rm"), "MICA-SUCCESS");
     assert!(!config.exists());
+}
+
+#[test]
+fn a_domain_cannot_be_made_with_more_memory_to_come() {
+    let daemon = Daemon::start(|_| {});
+    let message = Message { numbers: [1, -1, -1, -1, 64, 128], ..Message::xen("a", firmware()) };
+    assert_eq!(daemon.create(&message), "MICA-SUCCESS");
+    assert_eq!(daemon.tell("a", "start"), "MICA-FAILED");
+    assert_eq!(daemon.guests(), [""; 0]);
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub struct Boot {
     pub boot_image: PathBuf,
     /// MiB; none for what the board has.
     pub memory: Option<u32>,
+    /// MiB that a domain may be given later; none for no more than it has.
+    pub max_memory: Option<u32>,
 }
 
 /// A guest, as tests see it.

@@ -324,9 +324,15 @@ impl Client {
             firmware: self.message.path.clone(),
             xen_config: self.xen_config.clone(),
             boot_image: self.message.pedestal_conf.clone(),
-            memory: u32::try_from(self.message.memory).ok().filter(|mib| *mib > 0),
+            memory: mebibytes(self.message.memory),
+            max_memory: mebibytes(self.message.max_memory),
         }
     }
+}
+
+/// An amount of memory that is set.
+fn mebibytes(number: i32) -> Option<u32> {
+    u32::try_from(number).ok().filter(|mib| *mib > 0)
 }
 
 /// A firmware file. What has no size is none, as the daemon sees it.

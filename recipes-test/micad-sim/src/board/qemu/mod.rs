@@ -84,6 +84,10 @@ impl Board for QemuBoard {
         }
         if matches!(place, Place::Domain(_)) {
             check_file(&boot.boot_image)?;
+            // Seen with Xen 4.20 on arm64: xl fills all of maxmem, and has only memory to fill it with.
+            if boot.max_memory > boot.memory {
+                return Err(Failure::new("can't allocate low memory for domain: Out of memory"));
+            }
         }
         self.off.remove(place);
         let mut slot = Slot::new(boot, None);

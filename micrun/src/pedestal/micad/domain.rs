@@ -50,7 +50,8 @@ impl Domain {
     /// Xen's, or no such domain.
     pub async fn watch(&self) -> Result<DomainWatch, DriverError> {
         let Some(domain) = self.xen.named(&self.name).await? else {
-            return Err(self.gone());
+            let answer = "it has ended; /var/log/xen and `xl dmesg` may tell why";
+            return Err(DriverError::backend(self.looking(), answer));
         };
         let domain = self.seen.get_or_init(|| domain);
         Ok(DomainWatch::start(&self.xen, domain).await?)
@@ -154,6 +155,10 @@ impl Domain {
     }
 
     fn gone(&self) -> DriverError {
-        DriverError::backend(format!("looking for the domain {}", self.name), "there is none")
+        DriverError::backend(self.looking(), "it is not there any more")
+    }
+
+    fn looking(&self) -> String {
+        format!("looking for the domain {}", self.name)
     }
 }

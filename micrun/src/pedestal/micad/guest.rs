@@ -78,14 +78,10 @@ impl MicadGuest {
         let watch = match &client.domain {
             Some(domain) => Some(domain.watch().await?),
             None => {
-                let why = match client.look().await {
-                    Look::Known(status) if status.state == State::Running => None,
-                    Look::Known(status) => Some(format!("micad says that it is {}", status.state)),
-                    Look::Forgotten => Some("micad has forgotten it".to_owned()),
-                    Look::Silent(error) => Some(error.to_string()),
-                };
-                let doing = format!("taking over the guest {}", client.name);
-                why.map_or(Ok(None), |why| Err(DriverError::backend(doing, why)))?
+                let doing = || format!("taking over the guest {}", client.name);
+                why_not_running(&client)
+                    .await
+                    .map_or(Ok(None), |why| Err(DriverError::backend(doing(), why)))?
             }
         };
         let OnDisk { pin, max_vcpus, .. } = *on_disk;
@@ -170,6 +166,16 @@ impl MicadGuest {
     }
 }
 
+/// What the daemon says about a guest, unless it is that it runs.
+async fn why_not_running(client: &Client) -> Option<String> {
+    match client.look().await {
+        Look::Known(status) if status.state == State::Running => None,
+        Look::Known(status) => Some(format!("micad says that it is {}", status.state)),
+        Look::Forgotten => Some("micad has forgotten it".to_owned()),
+        Look::Silent(error) => Some(error.to_string()),
+    }
+}
+
 /// Asks a guest to stop, and tells the watcher whether it could be asked.
 async fn deliver(
     client: Arc<Client>,
@@ -215,6 +221,10 @@ impl Guest for MicadGuest {
                 Ok(())
             }
             Err(error) => {
+                let error = match self.client.pedestal {
+                    Pedestal::Baremetal => explain(error, &plans.message.cpus),
+                    _ => error,
+                };
                 let _ = events.send(Event::Exited(ExitCause::Failed(error.to_string())));
                 Err(error)
             }
@@ -277,5 +287,19 @@ impl Guest for MicadGuest {
             (Some(domain), Phase::Running(_)) => domain.usage().await,
             _ => Ok(Usage::default()),
         }
+    }
+}
+
+/// Says what micad does not: that it cannot start a core which Linux has not given up.
+fn explain(error: DriverError, core: &str) -> DriverError {
+    let online = std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu{core}/online"));
+    match error {
+        DriverError::Backend { doing, answer } if online.is_ok_and(|online| online.trim() == "1") => {
+            let hint = format!(
+                "Linux uses core {core} itself, take it away with `maxcpus=` on the kernel's command line"
+            );
+            DriverError::backend(doing, format!("{answer}; {hint}"))
+        }
+        error => error,
     }
 }

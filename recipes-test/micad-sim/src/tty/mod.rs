@@ -30,8 +30,8 @@ pub enum FirstWords {
     /// When it was spoken to. The original's guests learn the address of the daemon's end from the first message
     /// that comes from there; until then they cannot send, and what they have to say is kept back or lost.
     WhenSpokenTo,
-    /// As soon as somebody made the pty raw, or when spoken to. Milder than the original, for guests that talk at once; on a cooked pty
-    /// their words would be echoed to them, and a guest with a shell would talk to itself for ever.
+    /// As soon as somebody made the pty raw, or when spoken to. Milder than the original, for guests that talk at
+    /// once: on a cooked pty their words would be echoed to them, and one with a shell would answer itself for ever.
     OnceRaw,
 }
 

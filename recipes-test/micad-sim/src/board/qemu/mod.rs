@@ -16,8 +16,7 @@ use std::time::Duration;
 use micrun_image_spec::board::{BoardProfile, Boards};
 use micrun_image_spec::firmware::Arch;
 
-use machine::Machine;
-
+use self::machine::Machine;
 use super::{Board, Boot, Failure, Guest, Trick, check_file};
 use crate::pedestal::{Pedestal, Place};
 

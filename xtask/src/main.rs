@@ -1,4 +1,4 @@
-//! The commands of this repository: `cargo xtask demo|test|fuzz|bench|soak`.
+//! The commands of this repository: `cargo xtask demo|test|node|fuzz|bench|soak`.
 //!
 //! - [`demo`]: from a clone to a prompt of a firmware that containerd started
 //! - [`mod@test`]: all checks, or parts of them
@@ -43,6 +43,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Runs the tests: lint, unit, fuzz, e2e, system, or all of them in this order
     Test(test::Arguments),
+    /// Boots the arm64 node of the system tests and gives you a shell in it
+    Node,
     /// Feeds parsers with inputs that coverage guides, and reports what breaks
     Fuzz(fuzz::Arguments),
     /// Measures the shim beside runc's, and the image builder beside umoci and buildah
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
     let result = Workspace::find().and_then(|workspace| match arguments.command {
         Command::Demo(arguments) => demo::run(&workspace, &arguments),
         Command::Test(arguments) => test::run(&workspace, &arguments),
+        Command::Node => test::system::shell(&workspace),
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
         Command::Bench(arguments) => bench::run(&workspace, &arguments),
         Command::Soak(arguments) => soak::run(&workspace, &arguments),

@@ -3,14 +3,26 @@
 //!
 //! - [`stage`]: a node per driver, shared by its trials, and what a trial works with
 //! - [`leftovers`]: what a trial left in Dom0
+//! - [`containers`]: containers of containerd
+//! - [`domains`]: domains of Xen, ours and others'
 //! - [`node`]: the node itself, before any guest
+//! - [`guests`]: what a user does with a guest
+//! - [`survivors`]: what becomes of whom when something dies
+//! - [`refusals`]: what the node cannot give
+//! - [`figures`]: what we cost beside Xen itself
 //!
 //! `cargo xtask test system` builds what this needs and runs it as root; arguments are those of libtest. What was typed
 //! in the nodes, and what came back, is in `<target>/kit/node/logs/<driver>/transcript.txt`.
 
+mod containers;
+mod domains;
+mod figures;
+mod guests;
 mod leftovers;
 mod node;
+mod refusals;
 mod stage;
+mod survivors;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,7 +36,19 @@ use stage::{Driver, Place, Stage, Story};
 /// Nodes at a time: each is one emulated CPU, and two cores are what we count on.
 const THREADS: usize = 2;
 
+/// In place of the trials: a shell in a node, see `cargo xtask node`.
+const SHELL: &str = "--shell";
+
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(SHELL) {
+        return match places().and_then(|places| places[0].shell()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     match trials() {
@@ -36,19 +60,24 @@ fn main() -> ExitCode {
     }
 }
 
-/// Every story on every node. Neighbours in the list run at the same time, so they use different nodes.
-fn trials() -> Result<Vec<Trial>> {
+/// A node for each driver; none is booted yet.
+fn places() -> Result<Vec<Arc<Place>>> {
     let workspace = Workspace::find()?;
     let product = Product::find(&workspace, Profile::Release)?;
     let programs = cross::find(&workspace, Profile::Release)?;
     let place = |driver| Arc::new(Place::new(&workspace, &product, &programs, driver));
-    let places = Driver::ALL.map(place);
+    Ok(Driver::ALL.iter().copied().map(place).collect())
+}
+
+/// Every story on every node. Neighbours in the list run at the same time, so they use different nodes.
+fn trials() -> Result<Vec<Trial>> {
+    let places = places()?;
     let mut trials = Vec::new();
     for story in stories() {
-        for place in &places {
-            let (place, tell) = (place.clone(), story.tell);
+        for place in places.iter().filter(|place| story.drivers.contains(&place.driver)) {
+            let place = place.clone();
             trials.push(Trial::test(format!("{} / {}", place.driver.name(), story.name), move || {
-                place.run(tell).map_err(|error| format!("{error:#}").into())
+                place.run(story).map_err(|error| format!("{error:#}").into())
             }));
         }
     }
@@ -56,10 +85,15 @@ fn trials() -> Result<Vec<Trial>> {
 }
 
 fn stories() -> Vec<Story> {
-    node::stories()
+    let mut stories = node::stories();
+    stories.extend(guests::stories());
+    stories.extend(survivors::stories());
+    stories.extend(refusals::stories());
+    stories.extend(figures::stories());
+    stories
 }
 
-/// Makes a [`Story`].
+/// Makes a [`Story`] for every driver.
 fn story(name: &'static str, tell: fn(&mut Stage<'_>) -> Result<()>) -> Story {
-    Story { name, tell }
+    Story { name, drivers: Driver::ALL, tell }
 }

@@ -41,9 +41,6 @@ fn imported(stage: &mut Stage<'_>) -> Result<()> {
 fn import(stage: &mut Stage<'_>) -> Result<()> {
     let mut firmware = OURS_XEN;
     firmware.tag = "carried-in";
-    let archive = stage.product.pack(&firmware, stage.scratch.path())?;
-    stage.node.put(&archive, "/tmp/carried-in.tar")?;
-    stage.ctr(&["image", "import", "/tmp/carried-in.tar"])?;
-    stage.ctr(&["image", "rm", "--sync", &firmware.image()])?;
-    stage.node.run(&["rm", "/tmp/carried-in.tar"]).map(drop)
+    stage.import(&stage.pack(&firmware, &[])?)?;
+    stage.remove_image(&firmware)
 }

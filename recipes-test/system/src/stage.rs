@@ -6,13 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context as _, Result, bail};
 use micrun_testkit::firmware::{OURS_XEN, OURS_XEN_VUART};
 use micrun_testkit::node::disk::{Addition, Disks};
-use micrun_testkit::node::logs;
-use micrun_testkit::{Node, Product, Workspace, note};
+use micrun_testkit::node::{Said, logs};
+use micrun_testkit::{Firmware, Node, Product, Workspace, note, shell};
 
 use crate::leftovers::Leftovers;
 
 /// What is built for the node.
-const PROGRAMS: [&str; 2] = ["containerd-shim-mica-v2", "micrun-node-agent"];
+const PROGRAMS: [&str; 3] = ["containerd-shim-mica-v2", "micad-sim", "micrun-node-agent"];
 
 /// What a product's recipes install, from the layer to the node.
 const INSTALLED: [(&str, &str); 4] = [
@@ -23,8 +23,11 @@ const INSTALLED: [(&str, &str); 4] = [
 ];
 
 /// What a trial does, on whichever node.
+#[derive(Clone, Copy)]
 pub struct Story {
     pub name: &'static str,
+    /// The drivers that it is told with.
+    pub drivers: &'static [Driver],
     pub tell: fn(&mut Stage<'_>) -> Result<()>,
 }
 
@@ -33,15 +36,18 @@ pub struct Story {
 pub enum Driver {
     /// By itself.
     Direct,
+    /// Through the mica daemon, which our simulator plays.
+    Micad,
 }
 
 impl Driver {
-    pub const ALL: [Self; 1] = [Self::Direct];
+    pub const ALL: &'static [Self] = &[Self::Direct, Self::Micad];
 
     /// As trials and log folders are called.
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Micad => "micad",
         }
     }
 }
@@ -64,6 +70,7 @@ struct Running {
 
 /// What a trial works with.
 pub struct Stage<'a> {
+    pub driver: Driver,
     pub node: &'a Node,
     pub product: &'a Product,
     /// A folder of its own for images.
@@ -82,20 +89,46 @@ impl Place {
     }
 
     /// Runs a story, and then looks that nothing is left of it. After a failure the next trial gets a fresh node.
-    pub fn run(&self, tell: fn(&mut Stage<'_>) -> Result<()>) -> Result<()> {
+    pub fn run(&self, story: Story) -> Result<()> {
         let mut slot = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let running = match slot.take() {
             Some(running) => running,
             None => self.boot()?,
         };
         let running = slot.insert(running);
-        if let Err(error) = self.tell(running, tell) {
+        if let Err(error) = self.tell(running, story) {
             note(format_args!("failed: {error:#}"));
-            let journal = running.node.journal();
+            let kept = self.keep_logs(story, &running.node)?;
             *slot = None;
-            bail!("{error:#}\n\n{journal}\n");
+            bail!(
+                "{error:#}\n\nThe transcript, the node's journal and its serial console: {}\n",
+                kept.display()
+            );
         }
         Ok(())
+    }
+
+    /// Puts what is known about a failed trial where the next boot does not overwrite it.
+    fn keep_logs(&self, story: Story, node: &Node) -> Result<PathBuf> {
+        let word = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let name =
+            format!("{}-failed-{}", self.driver.name(), story.name.chars().map(word).collect::<String>());
+        let (from, to) = (logs(&self.workspace, self.driver.name())?, logs(&self.workspace, &name)?);
+        let doing = || format!("cannot keep the logs in {}", to.display());
+        let _ = std::fs::remove_dir_all(&to);
+        std::fs::create_dir_all(&to).with_context(doing)?;
+        std::fs::write(to.join("journal.txt"), node.journal()).with_context(doing)?;
+        for file in ["transcript.txt", "serial.log"] {
+            std::fs::copy(from.join(file), to.join(file)).with_context(doing)?;
+        }
+        Ok(to)
+    }
+
+    /// Boots the node for somebody who types.
+    pub fn shell(&self) -> Result<()> {
+        let running = self.boot()?;
+        note("a shell in the node; try `xl list` or `ctr image ls`, and leave it with `exit`");
+        running.node.attach(&["bash", "-i"]).map(drop)
     }
 
     fn boot(&self) -> Result<Running> {
@@ -108,6 +141,9 @@ impl Place {
             node.boot.as_secs_f64(),
             logs.join("transcript.txt").display()
         ));
+        if self.driver == Driver::Micad {
+            node.run(&["systemctl", "start", "micad"])?;
+        }
         let clean = Leftovers::look(&node)?;
         Ok(Running { node, clean })
     }
@@ -121,21 +157,43 @@ impl Place {
         let images = self.workspace.kit("node")?.join("images");
         std::fs::create_dir_all(&images).with_context(|| format!("cannot create {}", images.display()))?;
         for firmware in [OURS_XEN, OURS_XEN_VUART] {
+            let from = images.join(format!("{}.tar", firmware.tag));
+            pack(&self.product, &firmware, &from, &[])?;
             let to = format!("usr/share/micrun/images/{}.tar", firmware.tag);
-            additions.push(Addition { from: self.product.pack(&firmware, &images)?, to });
+            additions.push(Addition { from, to });
         }
         Ok(additions)
     }
 
-    fn tell(&self, running: &Running, tell: fn(&mut Stage<'_>) -> Result<()>) -> Result<()> {
+    fn tell(&self, running: &Running, story: Story) -> Result<()> {
         let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
-        let mut stage = Stage { node: &running.node, product: &self.product, scratch };
-        tell(&mut stage)?;
+        running.node.remark(story.name);
+        let mut stage = Stage { driver: self.driver, node: &running.node, product: &self.product, scratch };
+        (story.tell)(&mut stage)?;
         running.clean.assert_nothing_new(&running.node)
     }
 }
 
+/// Packs a firmware as a user does who knows what it needs: 16 MiB.
+pub fn pack(product: &Product, firmware: &Firmware, archive: &Path, settings: &[&str]) -> Result<()> {
+    let mut pack = product.pack_command(firmware, archive);
+    pack.args(["--set", "Memory=16"]);
+    pack.args(settings.iter().flat_map(|setting| ["--set", setting]));
+    shell::quietly(&mut pack).with_context(|| format!("cannot pack {}", firmware.name))
+}
+
 impl Stage<'_> {
+    /// Packs a firmware into an archive of the trial's own.
+    pub fn pack(&self, firmware: &Firmware, settings: &[&str]) -> Result<PathBuf> {
+        let archive = self.scratch.path().join(format!("{}.tar", firmware.tag));
+        pack(self.product, firmware, &archive, settings).map(|()| archive)
+    }
+
+    /// Runs `ctr`, whatever its exit status.
+    pub fn try_ctr(&self, arguments: &[&str]) -> Result<Said> {
+        self.node.try_run(&[&["ctr"], arguments].concat())
+    }
+
     /// Runs `ctr` and returns its stdout.
     pub fn ctr(&self, arguments: &[&str]) -> Result<String> {
         self.node.run(&[&["ctr"], arguments].concat())

@@ -3,7 +3,7 @@
 mod lint;
 mod schema;
 mod spelling;
-mod system;
+pub mod system;
 mod units;
 mod wheel;
 

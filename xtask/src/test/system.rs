@@ -1,6 +1,7 @@
 //! The whole product on an arm64 node with Xen, see recipes-test/system.
 
 use std::ffi::OsString;
+use std::process::Command;
 
 use anyhow::Result;
 use micrun_testkit::product::cargo;
@@ -10,9 +11,24 @@ use super::run_tests;
 use crate::privileges::as_root;
 
 /// What runs in the node.
-const PROGRAMS: [&str; 2] = ["micrun", "micrun-node-agent"];
+const PROGRAMS: [&str; 3] = ["micrun", "micad-sim", "micrun-node-agent"];
 
+/// Builds everything and runs the trials.
 pub fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    let mut tests = prepare(workspace)?;
+    tests.args(arguments);
+    step("System tests: an arm64 node with Xen, booted in QEMU");
+    run_tests(&mut tests)
+}
+
+/// `cargo xtask node`: the same node, for somebody who wants to look around.
+pub fn shell(workspace: &Workspace) -> Result<()> {
+    let mut node = prepare(workspace)?;
+    step("An arm64 node with Xen, booted in QEMU; nothing of it stays");
+    shell::run(node.arg("--shell"))
+}
+
+fn prepare(workspace: &Workspace) -> Result<Command> {
     let needs: [&[packages::Need]; 4] =
         [&packages::DEMO, &packages::CROSS, &packages::NODE, &packages::RELEASES];
     packages::ensure("the system tests", &needs)?;
@@ -23,9 +39,5 @@ pub fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     build.args(["build", "-p", "micrun-system"]);
     step(format_args!("Building the system tests: {}", shell::line(&build)));
     shell::run(&mut build)?;
-    let program = workspace.target().join("debug/micrun-system");
-    let mut tests = as_root(workspace, program.into_os_string())?;
-    tests.args(arguments);
-    step("System tests: an arm64 node with Xen, booted in QEMU");
-    run_tests(&mut tests)
+    as_root(workspace, workspace.target().join("debug/micrun-system").into_os_string())
 }

@@ -1,6 +1,6 @@
 //! QEMU with the node's disks. It lives in a namespace of its own, so that it ends with this program, however that ends.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -28,7 +28,6 @@ const SHOWN: usize = 8 << 10;
 #[derive(Debug)]
 pub struct Machine {
     qemu: Child,
-    serial: PathBuf,
     _namespace: Namespace,
 }
 
@@ -43,29 +42,29 @@ impl Machine {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut qemu = namespace.spawn(&mut command)?;
         let (input, output) = (qemu.stdin.take(), qemu.stdout.take());
-        let machine = Self { qemu, serial: serial.to_owned(), _namespace: namespace };
+        let machine = Self { qemu, _namespace: namespace };
         let (input, output) = input.zip(output).context("QEMU has no pipes")?;
         let (sender, agent) = mpsc::channel();
         thread::spawn(move || sender.send(Agent::meet(output, input)));
         match agent.recv_timeout(PATIENCE) {
             Ok(Ok(agent)) => Ok((machine, agent)),
             Ok(Err(error)) => {
-                bail!("the node did not boot: {error:#}. Its console:\n{}", machine.serial_log())
+                bail!("the node did not boot: {error:#}. Its console:\n{}", end_of(serial))
             }
             Err(_) => bail!(
                 "the node did not boot within {} s. Its console:\n{}",
                 PATIENCE.as_secs(),
-                machine.serial_log()
+                end_of(serial)
             ),
         }
     }
+}
 
-    /// The end of what the serial console said.
-    pub fn serial_log(&self) -> String {
-        let log = std::fs::read(&self.serial).unwrap_or_default();
-        let end = log.get(log.len().saturating_sub(SHOWN)..).unwrap_or_default();
-        String::from_utf8_lossy(end).replace('\r', "")
-    }
+/// The last that the serial console said.
+fn end_of(serial: &Path) -> String {
+    let log = std::fs::read(serial).unwrap_or_default();
+    let end = log.get(log.len().saturating_sub(SHOWN)..).unwrap_or_default();
+    String::from_utf8_lossy(end).replace('\r', "")
 }
 
 impl Drop for Machine {

@@ -32,7 +32,7 @@ pub use machine::FIRMWARE;
 #[derive(Debug)]
 pub struct Node {
     agent: Agent,
-    machine: Machine,
+    _machine: Machine,
     transcript: Mutex<File>,
     /// How long it took from power on until all its units ran.
     pub boot: Duration,
@@ -61,7 +61,8 @@ impl Node {
         let transcript =
             File::create(&transcript).with_context(|| format!("cannot write {}", transcript.display()))?;
         let (machine, agent) = Machine::start(disks, &logs.join("serial.log"))?;
-        let mut node = Self { agent, machine, transcript: Mutex::new(transcript), boot: Duration::default() };
+        let mut node =
+            Self { agent, _machine: machine, transcript: Mutex::new(transcript), boot: Duration::default() };
         let state = node.try_run(&["systemctl", "is-system-running", "--wait"])?;
         node.boot = start.elapsed();
         if state.stdout.trim() != "running" {
@@ -76,12 +77,20 @@ impl Node {
     /// # Errors
     /// If it cannot be started, does not end, or the node is gone.
     pub fn try_run(&self, arguments: &[&str]) -> Result<Said> {
+        let said = self.ask(arguments)?;
+        self.note(&format!("# {}\n{}{}", arguments.join(" "), said.stdout, said.stderr), said.status);
+        Ok(said)
+    }
+
+    /// The same without a word in the transcript: for questions that are asked over and over.
+    ///
+    /// # Errors
+    /// As [`Node::try_run`].
+    pub fn ask(&self, arguments: &[&str]) -> Result<Said> {
         let doing = || format!("`{}` in the node", arguments.join(" "));
         let mut job = self.agent.start(arguments).with_context(doing)?;
         job.input.close().with_context(doing)?;
-        let said = finish(job).with_context(doing)?;
-        self.note(&format!("# {}\n{}{}", arguments.join(" "), said.stdout, said.stderr), said.status);
-        Ok(said)
+        finish(job).with_context(doing)
     }
 
     /// Runs a program to its end, without input, and returns its stdout.
@@ -133,6 +142,22 @@ impl Node {
         Ok(Console::in_node(self.agent.start(arguments)?))
     }
 
+    /// Runs a program with this program's own stdin, stdout and stderr, until it ends.
+    ///
+    /// # Errors
+    /// If it cannot be started, or the node is gone.
+    pub fn attach(&self, arguments: &[&str]) -> Result<ExitStatus> {
+        let Job { mut input, mut stdout, mut stderr, mut end } = self.agent.start(arguments)?;
+        // Neither of them outlives the program in the node by more than what waits for a key.
+        std::thread::spawn(move || {
+            std::io::copy(&mut std::io::stdin(), &mut input).and_then(|_| input.flush())
+        });
+        let errors = std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::stderr()));
+        let copied = std::io::copy(&mut stdout, &mut std::io::stdout()).context("cannot show its output");
+        let _ = errors.join();
+        copied.and_then(|_| end.wait())
+    }
+
     /// Connects to a Unix socket in the node.
     ///
     /// # Errors
@@ -152,11 +177,10 @@ impl Node {
         self.write(&text.lines().map(|line| format!("    | {line}\n")).collect::<String>());
     }
 
-    /// The node's own log, for the report of a failure; as much as can be had.
+    /// The node's own log; as much as can be had.
     pub fn journal(&self) -> String {
-        let journal = self.try_run(&["journalctl", "--boot", "--no-hostname", "--output=short-monotonic"]);
-        let journal = journal.map(|said| said.stdout).unwrap_or_else(|error| format!("{error:#}"));
-        format!("Its journal:\n{journal}\nIts serial console:\n{}", self.machine.serial_log())
+        let journal = self.ask(&["journalctl", "--boot", "--no-hostname", "--output=short-monotonic"]);
+        journal.map(|said| said.stdout).unwrap_or_else(|error| format!("{error:#}\n"))
     }
 
     fn note(&self, text: &str, status: ExitStatus) {

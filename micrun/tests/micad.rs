@@ -428,6 +428,14 @@ async fn a_hung_daemon_does_not_hold_up_a_delete() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_dies_of_a_stop_has_forgotten_the_guest() {
+    let bench = Bench::new();
+    let running = bench.run(BARE).await;
+    bench.order("stop die");
+    bench.driver.destroy(&running.record).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_restarted_daemon_takes_a_bare_core_back() {
     let bench = Bench::new();
     let mut running = bench.run(BARE).await;

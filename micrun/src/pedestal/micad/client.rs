@@ -204,8 +204,11 @@ impl Client {
     async fn forget(&self) -> Result<(), DriverError> {
         let micad = self.micad.clone();
         let both = async {
-            micad.stop(&self.name).await?;
-            micad.remove(&self.name).await
+            match micad.stop(&self.name).await {
+                // It may have died of that, and has forgotten the client then.
+                Ok(()) | Err(Error::Broken { .. }) => micad.remove(&self.name).await,
+                error => error,
+            }
         };
         match timeout(FORGET_LIMIT, both).await {
             // A daemon that is not there has no clients.

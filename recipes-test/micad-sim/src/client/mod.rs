@@ -304,7 +304,8 @@ impl Client {
         }
         let mut line = b"gdb ".to_vec();
         line.extend(self.message.path.as_os_str().as_bytes());
-        line.extend(b" -ex 'set remotetimeout unlimited' -ex 'target extended-remote :5678' -ex 'set remote run-packet off'");
+        line.extend(b" -ex 'set remotetimeout unlimited' -ex 'target extended-remote :5678'");
+        line.extend(b" -ex 'set remote run-packet off'");
         // The daemon's buffer.
         line.truncate(255);
         Ok(line)

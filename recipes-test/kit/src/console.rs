@@ -1,4 +1,4 @@
-//! Talking to a guest: through the pipes or the terminal of a `ctr`, or by reading a log file that grows.
+//! Talking to a guest: through the pipes or the terminal of a `ctr`, here or in a node, or by reading a log file that grows.
 
 use std::fs::File;
 use std::io::{Read, Write as _};

@@ -83,7 +83,7 @@ pub static CROSS: [Need; 2] = [
 pub static NODE: [Need; 4] = [
     program(&["qemu-system-arm"], "qemu-system-aarch64"),
     file(&["qemu-efi-aarch64"], crate::node::FIRMWARE),
-    file(&["e2fsprogs"], crate::node::disk::MKE2FS),
+    file(&["e2fsprogs"], crate::node::disk::MKFS),
     file(&["kmod"], crate::node::base::DEPMOD),
 ];
 

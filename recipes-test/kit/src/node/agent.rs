@@ -19,7 +19,7 @@ use crate::wait;
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The line to the node. Clones share it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Agent(Arc<Line>);
 
 struct Line {
@@ -49,6 +49,7 @@ pub struct Job {
 }
 
 /// Its stdin; dropped, it stays open.
+#[derive(Debug)]
 pub struct Input {
     line: Agent,
     channel: u32,
@@ -62,6 +63,7 @@ pub struct Bytes {
 }
 
 /// Its end.
+#[derive(Debug)]
 pub struct End {
     line: Agent,
     channel: u32,
@@ -253,20 +255,8 @@ fn status(said: &[u8]) -> Result<ExitStatus> {
     }
 }
 
-impl std::fmt::Debug for Agent {
+impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Agent")
-    }
-}
-
-impl std::fmt::Debug for Input {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Input({})", self.channel)
-    }
-}
-
-impl std::fmt::Debug for End {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "End({}, {:?})", self.channel, self.status)
+        f.write_str("Line")
     }
 }

@@ -97,9 +97,9 @@ impl Disks {
         once(&disks.0, announce, |part| {
             let tree = part.join("tree");
             root(&base, &files, &tree)?;
-            let mut mke2fs = Command::new(MKE2FS);
-            mke2fs.args(["-q", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=1", "-d"]);
-            shell::quietly(mke2fs.args([&tree, &part.join("root.img")]).arg(ROOT_SIZE))?;
+            let mut mkfs = Command::new(MKFS);
+            mkfs.args(["-q", "-O", "^has_journal", "-E", "lazy_itable_init=1", "-d"]);
+            shell::quietly(mkfs.args([&tree, &part.join("root.img")]).arg(ROOT_SIZE))?;
             fs::remove_dir_all(&tree).with_context(|| format!("cannot remove {}", tree.display()))?;
             esp(&base, &part.join("esp"))
         })?;
@@ -118,7 +118,7 @@ impl Disks {
 }
 
 /// Where e2fsprogs has it, which is not in every user's PATH.
-pub const MKE2FS: &str = "/sbin/mke2fs";
+pub const MKFS: &str = "/sbin/mkfs.ext4";
 
 /// The files below a folder, with their paths in it.
 fn overlay(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {

@@ -206,7 +206,10 @@ fn finish(mut job: Job) -> Result<Said> {
     Ok(Said { status, stdout: text(stdout), stderr: text(stderr) })
 }
 
-/// Where a boot's logs go, by default.
+/// Where the logs of a node of this name go.
+///
+/// # Errors
+/// If the folder above cannot be made.
 pub fn logs(workspace: &crate::Workspace, name: &str) -> Result<PathBuf> {
     Ok(workspace.kit("node")?.join("logs").join(name))
 }

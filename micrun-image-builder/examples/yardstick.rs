@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use sha2::{Digest, Sha256};
 use zstd::zstd_safe::CParameter;
 
-/// As `image::compression` has them.
+/// As `image::compression` has them, but for what concerns its threads.
 const PARAMETERS: [CParameter; 5] = [
     CParameter::CompressionLevel(3),
     CParameter::MinMatch(4),

@@ -99,7 +99,7 @@ impl Status {
     /// the daemon makes its ttys, with a name that it gives them.
     pub fn ttys<'a>(&'a self, dev: &'a Path) -> impl Iterator<Item = &'a Path> {
         let devices = self.services.iter().filter_map(|service| service.device.as_deref());
-        devices.filter(move |device| device.parent() == Some(dev) && is_tty_name(device))
+        devices.filter(move |device| is_tty(device, dev))
     }
 }
 
@@ -128,8 +128,11 @@ fn service(word: &str) -> Option<Service> {
     }
 }
 
-fn is_tty_name(device: &Path) -> bool {
+/// As the daemon writes it: `/dev//ttyRPMSG0` is the same file, and no name that it gives.
+fn is_tty(device: &Path, dev: &Path) -> bool {
     let name = device.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    name.strip_prefix(TTY_PREFIX).is_some_and(|rest| !rest.is_empty() && rest.chars().all(allowed))
+    let is_name =
+        name.strip_prefix(TTY_PREFIX).is_some_and(|rest| !rest.is_empty() && rest.chars().all(allowed));
+    is_name && device.as_os_str() == dev.join(name).as_os_str()
 }

@@ -132,7 +132,7 @@ fn ttys_are_found_in_both_naming_schemes() {
 
 #[test]
 fn a_guest_cannot_name_a_path_of_its_choice() {
-    let services = "a(/etc/shadow) b(/dev/mem) c(/dev/../etc/ttyRPMSG0) d(/dev/ttyRPMSG) e(/dev/ttyRPMSG/0) (/dev/ttyRPMSG.) \
+    let services = "a(/etc/shadow) b(/dev/mem) c(/dev/../etc/ttyRPMSG0) c(/dev//ttyRPMSG0) c(/dev/./ttyRPMSG0) d(/dev/ttyRPMSG) e(/dev/ttyRPMSG/0) (/dev/ttyRPMSG.) \
                     f(ttyRPMSG0) g(/dev/ttyRPMSG0 h)i(";
     let status = Status::parse(&line("guest-a", "3", "Running", services)).unwrap();
     assert_eq!(status.ttys(Path::new("/dev")).count(), 0, "{status:?}");

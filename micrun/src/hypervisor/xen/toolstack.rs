@@ -19,6 +19,10 @@ const CREATE_LIMIT: Duration = Duration::from_secs(60);
 /// How long it may take for anything else. `delete` has to end within 4 s.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// How long the process that acts on the end of a domain may take to start it anew. It sleeps for two seconds before
+/// that; 2.7 to 4.2 s were measured on an emulated machine (4.20).
+const RESTART_LIMIT: Duration = Duration::from_secs(6);
+
 /// The tools of this node's Xen.
 #[derive(Clone, Debug)]
 pub struct Xen {
@@ -140,6 +144,23 @@ impl Xen {
             None => Ok(()),
             Some(_) => Err(error),
         }
+    }
+
+    /// The domain that whoever acts on the end of this one starts in its place, with the same uuid; `None` where none
+    /// comes in time. Costs no process, and is tried ten times a second.
+    ///
+    /// # Errors
+    ///
+    /// [`XenError`] where xenstored does not answer.
+    pub async fn successor(&self, domain: &Domain) -> Result<Option<Domain>, XenError> {
+        let until = tokio::time::Instant::now() + RESTART_LIMIT;
+        while tokio::time::Instant::now() < until {
+            if let Some(found) = published(&domain.reference).await?.filter(|found| found.id != domain.id) {
+                return Ok(Some(found));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(None)
     }
 
     /// Ends a domain that was seen, as [`Xen::destroy`].

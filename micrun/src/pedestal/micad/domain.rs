@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use libmica::ClientName;
 
-use crate::hypervisor::xen::{self, DomainName, DomainWatch, Ending, Xen};
+use crate::hypervisor::xen::{self, DomainName, DomainWatch, Ending, Reason, Xen};
 use crate::pedestal::xen::ending::{Asked, cause};
 use crate::pedestal::{DriverError, ExitCause, Usage};
 use crate::resources::CpuSet;
@@ -138,8 +138,10 @@ impl Domain {
     pub async fn cause(&self, ending: Ending, stopping: bool) -> ExitCause {
         let asked = Asked { to_stop: stopping, by_force: false };
         match ending {
-            Ending::Restarted(_) => {
-                if let Err(error) = self.destroy().await {
+            Ending::Restarted(_)
+            | Ending::ShutDown(Reason::Reboot)
+            | Ending::Destroyed(Some(Reason::Reboot)) => {
+                if let Err(error) = self.end_successor().await {
                     tracing::warn!(domain = %self.name, %error, "a guest that reset itself runs again");
                 }
                 ExitCause::Reset
@@ -147,6 +149,15 @@ impl Domain {
             Ending::Destroyed(Some(reason)) => cause(&Ending::ShutDown(reason), asked),
             Ending::Destroyed(None) => cause(&ending, Asked { by_force: stopping, ..asked }),
             Ending::ShutDown(_) => cause(&ending, asked),
+        }
+    }
+
+    /// Ends the domain that comes in the place of one that reset itself. Waited for before the end is told, though it
+    /// comes two seconds later: a Delete in between would find nothing, and leave a guest that nobody knows.
+    async fn end_successor(&self) -> Result<(), DriverError> {
+        match self.xen.successor(self.seen()?).await? {
+            Some(successor) => Ok(self.xen.end(&successor).await?),
+            None => Ok(()),
         }
     }
 

@@ -106,6 +106,12 @@ fn quotable(path: &Path) -> Result<&str, ConfigError> {
     text.ok_or_else(|| ConfigError(path.to_owned()))
 }
 
+/// A limit on processor time, percent of one core, as the scheduler takes it: no more than all of a domain's virtual CPUs
+/// can use.
+pub fn cap(capacity: u32, max_vcpus: u32) -> u32 {
+    capacity.min(max_vcpus.saturating_mul(100))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

@@ -24,7 +24,7 @@ mod watch;
 mod wire;
 mod xl;
 
-pub use config::{Affinity, ConfigError, DomainConfig};
+pub use config::{Affinity, ConfigError, DomainConfig, cap};
 pub use error::XenError;
 pub use info::Info;
 pub use list::{Listed, Reason, State};

@@ -19,9 +19,9 @@ use super::OnDisk;
 use super::client::{Client, Look};
 use super::domain::Domain;
 use super::inquiry::STEADY;
-use super::plan::{Beyond, cap};
+use super::plan::Beyond;
 use super::watcher::{Order, Watcher};
-use crate::hypervisor::xen::DomainWatch;
+use crate::hypervisor::xen::{DomainWatch, cap};
 use crate::pedestal::{Capabilities, DriverError, Event, ExitCause, ExitNotice, Guest, Live, Usage};
 use crate::resources::Change;
 

@@ -6,6 +6,7 @@ use libmica::{ClientName, Create};
 use micrun_image_spec::firmware::Pedestal;
 use micrun_image_spec::units::Mib;
 
+use crate::hypervisor::xen::cap;
 use crate::pedestal::{Claim, GuestSpec, Node, PlanError};
 use crate::resources::{CpuSet, Resources};
 
@@ -38,11 +39,6 @@ pub struct Beyond {
     /// The most memory that it may have, where that is more than at the start: Xen on arm64 creates no such domain, so
     /// it is raised afterwards.
     pub max_memory: Option<Mib>,
-}
-
-/// A limit in the scheduler's terms: it takes no more than all of a domain's virtual CPUs can use.
-pub fn cap(capacity: u32, max_vcpus: u32) -> u32 {
-    capacity.min(max_vcpus.saturating_mul(100))
 }
 
 /// What micad calls a pedestal; `None` for those that it does not know.

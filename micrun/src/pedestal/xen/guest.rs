@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use super::plan::cap;
 use super::watcher::Known;
-use crate::hypervisor::xen::{Domain, Xen, XenError};
+use crate::hypervisor::xen::{Domain, Xen, XenError, cap};
 use crate::pedestal::{Capabilities, DriverError, ExitNotice, Guest, Live, Usage};
 use crate::resources::{Change, CpuSet};
 

@@ -8,7 +8,7 @@ use micrun_image_spec::firmware::Pedestal;
 use micrun_image_spec::units::Mib;
 
 use super::{OnDisk, create};
-use crate::hypervisor::xen::{Affinity, DomainConfig, DomainName, DomainRef, Uuid};
+use crate::hypervisor::xen::{Affinity, DomainConfig, DomainName, DomainRef, Uuid, cap};
 use crate::pedestal::node::BOARDS_DIR;
 use crate::pedestal::{Claim, Created, DriverError, GuestSpec, Node, Plan, PlanError, Record};
 use crate::resources::Resources;
@@ -96,11 +96,6 @@ fn affinity(resources: &Resources) -> Affinity {
         Some(cores) if resources.pin => Affinity::Each(cores.iter().take(resources.vcpus as usize).collect()),
         Some(cores) => Affinity::Within(cores.clone()),
     }
-}
-
-/// A limit in the scheduler's terms: it takes no more than all of a domain's virtual CPUs can use.
-pub fn cap(capacity: u32, max_vcpus: u32) -> u32 {
-    capacity.min(max_vcpus.saturating_mul(100))
 }
 
 #[async_trait]

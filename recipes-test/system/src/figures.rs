@@ -11,7 +11,7 @@ use crate::stage::{Stage, Story};
 use crate::story;
 
 /// Runs of each.
-const RUNS: usize = 5;
+const RUNS: usize = 3;
 
 pub fn stories() -> Vec<Story> {
     vec![story("figures: first byte after `xl create` and after `ctr run`, and the shim's memory", measure)]

@@ -49,8 +49,9 @@ fn refused(stage: &Stage<'_>, firmware: &Firmware, options: &[&str], words: &[&s
     for word in words.iter().chain(&[id]) {
         ensure!(sentence.contains(word), "the error should name {word:?}: {sentence}");
     }
-    // ctr keeps the container when only its task failed.
-    stage.ctr(&["container", "rm", id]).map(drop)
+    // ctr keeps the container when only its task failed, and micad refuses at the start, when the log is there.
+    stage.ctr(&["container", "rm", id])?;
+    stage.node.run(&["rm", "-f", "/tmp/refused.log"]).map(drop)
 }
 
 impl Stage<'_> {

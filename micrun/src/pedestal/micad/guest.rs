@@ -22,6 +22,7 @@ use super::inquiry::STEADY;
 use super::plan::Beyond;
 use super::watcher::{Order, Watcher};
 use crate::hypervisor::xen::{DomainWatch, cap};
+use crate::pedestal::xen::free_memory;
 use crate::pedestal::{Capabilities, DriverError, Event, ExitCause, ExitNotice, Guest, Live, Usage};
 use crate::resources::Change;
 
@@ -222,7 +223,8 @@ impl Guest for MicadGuest {
             }
             Err(error) => {
                 let error = match self.client.pedestal {
-                    Pedestal::Baremetal => explain(error, &plans.message.cpus),
+                    Pedestal::Baremetal => core_in_use(error, &plans.message.cpus),
+                    Pedestal::Xen => too_large(error, plans.message.memory).await,
                     _ => error,
                 };
                 let _ = events.send(Event::Exited(ExitCause::Failed(error.to_string())));
@@ -291,7 +293,7 @@ impl Guest for MicadGuest {
 }
 
 /// Says what micad does not: that it cannot start a core which Linux has not given up.
-fn explain(error: DriverError, core: &str) -> DriverError {
+fn core_in_use(error: DriverError, core: &str) -> DriverError {
     let online = std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu{core}/online"));
     match error {
         DriverError::Backend { doing, answer } if online.is_ok_and(|online| online.trim() == "1") => {
@@ -301,5 +303,20 @@ fn explain(error: DriverError, core: &str) -> DriverError {
             DriverError::backend(doing, format!("{answer}; {hint}"))
         }
         error => error,
+    }
+}
+
+/// Says what micad does not: that Xen lacks the memory. Asked only now, so that no other start waits for it.
+async fn too_large(error: DriverError, wanted: Option<u32>) -> DriverError {
+    let (DriverError::Backend { doing, answer }, Some(wanted)) = (&error, wanted) else { return error };
+    match free_memory().await {
+        Ok(Some(memory)) if wanted > memory.free.0 => {
+            let hint = format!(
+                "the guest is to get {wanted} MiB, and Xen has {} MiB left for guests: give it less, or end another guest",
+                memory.free.0
+            );
+            DriverError::backend(doing, format!("{answer}; {hint}"))
+        }
+        _ => error,
     }
 }

@@ -80,11 +80,13 @@ pub static CROSS: [Need; 2] = [
 ];
 
 /// Assembles and boots the arm64 node.
-pub static NODE: [Need; 4] = [
+pub static NODE: [Need; 6] = [
     program(&["qemu-system-arm"], "qemu-system-aarch64"),
     file(&["qemu-efi-aarch64"], crate::node::FIRMWARE),
     file(&["e2fsprogs"], crate::node::disk::MKFS),
     file(&["kmod"], crate::node::base::DEPMOD),
+    program(&["cpio"], "cpio"),
+    program(&["xz-utils"], "xz"),
 ];
 
 /// Compiles libFuzzer, which is C++.

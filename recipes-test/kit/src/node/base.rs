@@ -15,8 +15,9 @@ use crate::{Workspace, note, shell};
 
 /// The release that the node runs: the oldest stable one whose Xen runs under QEMU's Arm.
 const SUITE: &str = "trixie";
-const PACKAGES: [&str; 17] = [
+const PACKAGES: [&str; 18] = [
     "bash",
+    "busybox-static",
     "containerd",
     "coreutils",
     "dash",
@@ -52,8 +53,10 @@ const PRUNED: [&str; 9] = [
     "usr/lib/aarch64-linux-gnu/perl-base",
 ];
 
-/// The modules that the node loads; PCI, NVMe, virtio and ext4 are in Debian's kernel itself, so it needs no initramfs.
-const MODULES: [&str; 6] = [
+/// The modules that the node loads.
+const MODULES: [&str; 8] = [
+    "drivers/virtio/virtio_mmio",
+    "drivers/block/virtio_blk",
     "drivers/xen/xen-privcmd",
     "drivers/xen/xenfs/xenfs",
     "drivers/xen/xen-evtchn",
@@ -104,6 +107,15 @@ impl Base {
     /// If the package had none.
     pub fn kernel(&self) -> Result<PathBuf> {
         only(&self.root().join("boot"), "vmlinuz-", "")
+    }
+
+    /// One of the modules that the node loads, compressed with xz.
+    ///
+    /// # Errors
+    /// If the package had none.
+    pub fn module(&self, name: &str) -> Result<PathBuf> {
+        let kernel = only(&self.root().join("usr/lib/modules"), "", "")?.join("kernel");
+        Ok(kernel.join(format!("{name}.ko.xz")))
     }
 
     /// The hypervisor.

@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::base::{Base, link};
+use super::initramfs;
 use crate::unpacked::once;
 use crate::{Workspace, packages, shell, step};
 
@@ -59,7 +60,8 @@ const GRUB_CONFIGURATION: &str = "\
 set timeout=0
 insmod xen_boot
 xen_hypervisor /xen dom0_mem=1024M dom0_max_vcpus=1 bootscrub=0 console=dtuart dtuart=/pl011@9000000
-xen_module /vmlinuz console=hvc0 root=/dev/nvme0n1 rw panic=5 quiet systemd.show_status=0
+xen_module /vmlinuz console=hvc0 panic=5 quiet systemd.show_status=0
+xen_module --nounzip /initrd
 boot
 ";
 
@@ -101,7 +103,8 @@ impl Disks {
             mkfs.args(["-q", "-O", "^has_journal", "-E", "lazy_itable_init=1", "-d"]);
             shell::quietly(mkfs.args([&tree, &part.join("root.img")]).arg(ROOT_SIZE))?;
             fs::remove_dir_all(&tree).with_context(|| format!("cannot remove {}", tree.display()))?;
-            esp(&base, &part.join("esp"))
+            esp(&base, &part.join("esp"))?;
+            initramfs::make(&base, &part.join("initramfs"), &part.join("esp/initrd"))
         })?;
         Ok(disks)
     }
@@ -143,7 +146,8 @@ fn overlay(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
 /// Changes with everything that goes into the disks.
 fn fingerprint(base: &Base, files: &[(PathBuf, PathBuf)]) -> Result<u64> {
     let mut hasher = DefaultHasher::new();
-    (base.root(), ENABLED, MASKED, ROOT_SIZE, GRUB_CONFIGURATION, GRUB_MODULES).hash(&mut hasher);
+    (base.root(), initramfs::script(), ENABLED, MASKED, ROOT_SIZE, GRUB_CONFIGURATION, GRUB_MODULES)
+        .hash(&mut hasher);
     for (from, to) in files {
         let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
         (to, bytes).hash(&mut hasher);

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::agent::Agent;
 use super::disk::Disks;
+use super::initramfs::ROOT_SERIAL;
 use crate::namespace::Namespace;
 
 /// UEFI for QEMU's Arm board.
@@ -75,7 +76,8 @@ impl Drop for Machine {
     }
 }
 
-/// The agent's port is QEMU's own stdin and stdout. Nothing is written to the disks; there is no network.
+/// The agent's port is QEMU's own stdin and stdout. No device is on a PCI bus: `initramfs` says why. Nothing is written
+/// to the disks; there is no network.
 fn qemu(disks: &Disks, serial: &Path) -> Command {
     let mut qemu = Command::new("qemu-system-aarch64");
     // Xen takes the device tree, so there must be no ACPI.
@@ -86,10 +88,10 @@ fn qemu(disks: &Disks, serial: &Path) -> Command {
     qemu.args(["-bios", FIRMWARE]);
     qemu.arg("-drive")
         .arg(format!("if=none,id=esp,format=raw,readonly=on,file=fat:{}", disks.esp().display()));
-    qemu.args(["-device", "virtio-blk-pci,drive=esp,bootindex=0"]);
+    qemu.args(["-device", "virtio-blk-device,drive=esp,bootindex=0"]);
     qemu.arg("-drive").arg(format!("if=none,id=root,format=raw,snapshot=on,file={}", disks.root().display()));
-    qemu.args(["-device", "nvme,drive=root,serial=root"]);
-    qemu.args(["-chardev", "stdio,id=agent,signal=off", "-device", "virtio-serial-pci"]);
+    qemu.arg("-device").arg(format!("virtio-blk-device,drive=root,serial={ROOT_SERIAL}"));
+    qemu.args(["-chardev", "stdio,id=agent,signal=off", "-device", "virtio-serial-device"]);
     qemu.arg("-device").arg(format!("virtserialport,chardev=agent,name={PORT}"));
     qemu
 }

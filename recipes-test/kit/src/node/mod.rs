@@ -3,6 +3,7 @@
 //!
 //! - [`base`]: what Debian gives: packages, unpacked
 //! - [`disk`]: the disks that are made from it and from our programs and files
+//! - `initramfs`: from the kernel to the root file system
 //! - [`agent`]: programs in the node, with their streams
 //! - `machine`: QEMU, in which it runs
 //! - this file: what tests ask the node for, and a transcript of it
@@ -10,6 +11,7 @@
 pub mod agent;
 pub mod base;
 pub mod disk;
+mod initramfs;
 mod machine;
 
 use std::fs::File;

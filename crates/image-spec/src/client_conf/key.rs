@@ -155,7 +155,12 @@ impl Key {
             Shape::Path { .. } => {
                 let path: RootfsPath = value.parse().map_err(|e| bad(&format!("a path, but {e}")))?;
                 fits(255)?;
-                Ok(path.to_string())
+                let text = path.to_string();
+                // Readers take it for layout, and look for another file.
+                if text.ends_with(char::is_whitespace) {
+                    return Err(bad("a path that does not end in a blank"));
+                }
+                Ok(text)
             }
             Shape::Pedestal => {
                 let pedestal: Pedestal = value.parse().map_err(|_| bad(&list(&Pedestal::ALL)))?;

@@ -81,6 +81,7 @@ fn keeps_micads_limits() {
         "Name=a b",
         "ClientPath=",
         "ClientPath=/../x",
+        "ClientPath=/x /",
         "Pedestal=kvm",
         "CPU=one core",
         "CPUWeight=0",

@@ -1,5 +1,6 @@
 //! What we cost beside Xen itself, in the same boot: printed, not judged, since an emulator on a busy machine is no
-//! clock. On a board the figures are a twentieth of these; their ratio holds better.
+//! clock. On a board the figures are a twentieth of these; their ratio holds better. A container of runc in the same boot
+//! shows how much of it is containerd's.
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,14 @@ pub fn stories() -> Vec<Story> {
     vec![story("figures: first byte after `xl create` and after `ctr run`, and the shim's memory", measure)]
 }
 
+/// A root with one program, for a container of runc: what containerd itself costs.
+const PEER_ROOT: &str = "/tmp/peer";
+
 fn measure(stage: &mut Stage<'_>) -> Result<()> {
-    let (mut xl, mut ctr) = (Vec::new(), Vec::new());
-    let mut memory = 0;
+    let (mut xl, mut ours, mut runc) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut memory, mut runc_memory) = (0, 0);
     stage.put_configuration(&OURS_XEN, "figure")?;
+    stage.node.shell(&format!("mkdir -p {PEER_ROOT}/bin && cp /usr/bin/busybox {PEER_ROOT}/bin"))?;
     for run in 0..RUNS {
         let start = Instant::now();
         let console = stage.node.console(&["xl", "create", "-q", "-c", "/tmp/figure.cfg"])?;
@@ -31,26 +36,31 @@ fn measure(stage: &mut Stage<'_>) -> Result<()> {
         let id = format!("figure{run}");
         let start = Instant::now();
         let mut console = stage.foreground(&OURS_XEN, &id, &[])?;
-        ctr.push(first_byte(&console, start)?);
-        memory = stage.shim_pss(&id)?;
+        ours.push(first_byte(&console, start)?);
+        memory = stage.shim_pss("mica", &id)?;
         stage.ctr(&["task", "kill", "--signal", "SIGKILL", &id])?;
+        console.exit()?;
+
+        let id = format!("peer{run}");
+        let script = ["/bin/busybox", "sh", "-c", "echo here; read line"];
+        let start = Instant::now();
+        let command = ["ctr", "run", "--rm", "--rootfs", PEER_ROOT, &id];
+        let mut console = stage.node.console(&[&command[..], &script].concat())?;
+        runc.push(first_byte(&console, start)?);
+        runc_memory = stage.shim_pss("runc", &id)?;
+        console.send("")?;
         console.exit()?;
     }
     stage.remove_configuration("figure")?;
-    let (xl, ctr) = (median(&mut xl), median(&mut ctr));
+    stage.node.run(&["rm", "-r", PEER_ROOT])?;
+    let [xl, ours, runc] = [xl, ours, runc].map(|mut times| median(&mut times).as_millis());
     let table = format!(
-        "| {:<6} | {:>22} | {:>22} | {:>10} | {:>14} |\n| --- | --- | --- | --- | --- |\n\
-         | {:<6} | {:>19} ms | {:>19} ms | {:>7} ms | {:>11} kB |",
-        "driver",
-        "xl create to 1st byte",
-        "ctr run to 1st byte",
-        "more",
-        "PSS of shim",
+        "| driver {} | first byte after | PSS of the shim |\n| --- | ---: | ---: |\n\
+         | `xl create` | {xl} ms | |\n\
+         | `ctr run`, ours | {ours} ms, {} more | {memory} kB |\n\
+         | `ctr run`, runc and a Linux program | {runc} ms | {runc_memory} kB |",
         stage.driver.name(),
-        xl.as_millis(),
-        ctr.as_millis(),
-        ctr.saturating_sub(xl).as_millis(),
-        memory
+        ours.saturating_sub(xl),
     );
     stage.node.remark(&format!("medians of {RUNS}\n{table}"));
     println!("\nmedians of {RUNS} on an emulated CPU\n{table}\n");
@@ -67,12 +77,12 @@ fn median(times: &mut [Duration]) -> Duration {
 }
 
 impl Stage<'_> {
-    /// What a container's shim keeps in memory, in kB: its proportional set size.
-    fn shim_pss(&self, id: &str) -> Result<u64> {
+    /// What a container's shim of a kind keeps in memory, in kB: its proportional set size.
+    fn shim_pss(&self, kind: &str, id: &str) -> Result<u64> {
         // The brackets keep the pattern from finding the shell that it is in.
-        let line =
-            "awk '/^Pss:/ { print $2 }' /proc/$(pgrep --full \"[c]ontainerd-shim-mica-v2.*$1\")/smaps_rollup";
-        let said = self.node.run(&["sh", "-c", line, "sh", id])?;
+        let line = "awk '/^Pss:/ { print $2 }' \
+                    /proc/$(pgrep --full \"[c]ontainerd-shim-$1-v2.*$2\")/smaps_rollup";
+        let said = self.node.run(&["sh", "-c", line, "sh", kind, id])?;
         said.trim().parse().with_context(|| format!("the shim's memory is {said:?}"))
     }
 }

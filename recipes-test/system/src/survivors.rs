@@ -15,6 +15,7 @@ pub fn stories() -> Vec<Story> {
             "the domain is destroyed behind the shim's back, and the task ends with 255",
             domain_is_destroyed,
         ),
+        story("a domain that dies while it is paused ends its task, too", paused_domain_dies),
         story("another's domain is never touched", foreign_domain),
     ]
 }
@@ -44,9 +45,20 @@ fn shim_is_killed(stage: &mut Stage<'_>) -> Result<()> {
 
 fn domain_is_destroyed(stage: &mut Stage<'_>) -> Result<()> {
     stage.start(&OURS_XEN, "vanish", &[])?;
-    let domain = stage.domain("vanish")?.context("it has no domain")?;
+    destroy_behind_its_back(stage, "vanish")
+}
+
+fn paused_domain_dies(stage: &mut Stage<'_>) -> Result<()> {
+    stage.start(&OURS_XEN, "still", &[])?;
+    stage.ctr(&["task", "pause", "still"])?;
+    stage.wait_state("still", "PAUSED")?;
+    destroy_behind_its_back(stage, "still")
+}
+
+fn destroy_behind_its_back(stage: &Stage<'_>, id: &str) -> Result<()> {
+    let domain = stage.domain(id)?.context("it has no domain")?;
     stage.node.run(&["xl", "destroy", &domain.id])?;
-    let status = stage.reap("vanish")?;
+    let status = stage.reap(id)?;
     ensure!(status == 255, "a guest whose domain vanished ends with 255, not {status}");
     Ok(())
 }

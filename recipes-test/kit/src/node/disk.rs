@@ -90,13 +90,13 @@ impl Disks {
         files.extend(additions.iter().map(|file| (file.from.clone(), PathBuf::from(&file.to))));
         let name = format!("disks-{:016x}", fingerprint(&base, &files)?);
         let folder = workspace.kit("node")?;
-        forget_others(&folder, &name)?;
-        let disks = Self(folder.join(name));
+        let disks = Self(folder.join(&name));
         let announce = || {
             step("Assembling the arm64 node: Debian's Xen, kernel and containerd, our programs and units");
             Ok(())
         };
         once(&disks.0, announce, |part| {
+            forget_others(&folder, &name)?;
             let tree = part.join("tree");
             root(&base, &files, &tree)?;
             let mut mkfs = Command::new(MKFS);
@@ -155,13 +155,14 @@ fn fingerprint(base: &Base, files: &[(PathBuf, PathBuf)]) -> Result<u64> {
     Ok(hasher.finish())
 }
 
-/// Removes the disks of other inputs: each set has a quarter of a gigabyte.
+/// Removes the disks of other inputs: each set has a quarter of a gigabyte. Only under the lock of `once`: what another thread
+/// is making lies there, too.
 fn forget_others(folder: &Path, name: &str) -> Result<()> {
     let doing = || format!("cannot tidy {}", folder.display());
     for entry in folder.read_dir().with_context(doing)? {
         let path = entry.with_context(doing)?.path();
         let other = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if other.starts_with("disks-") && other != name {
+        if other.starts_with("disks-") && !other.starts_with(name) {
             fs::remove_dir_all(&path).with_context(doing)?;
         }
     }

@@ -42,13 +42,13 @@ fn measure(stage: &mut Stage<'_>) -> Result<()> {
         console.exit()?;
 
         let id = format!("peer{run}");
-        let script = ["/bin/busybox", "sh", "-c", "echo here; read line"];
+        let script = ["/bin/busybox", "sh", "-c", "echo here; exec sleep 600"];
         let start = Instant::now();
         let command = ["ctr", "run", "--rm", "--rootfs", PEER_ROOT, &id];
         let mut console = stage.node.console(&[&command[..], &script].concat())?;
         runc.push(first_byte(&console, start)?);
         runc_memory = stage.shim_pss("runc", &id)?;
-        console.send("")?;
+        stage.ctr(&["task", "kill", "--signal", "SIGKILL", &id])?;
         console.exit()?;
     }
     stage.remove_configuration("figure")?;

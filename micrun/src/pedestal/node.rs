@@ -10,9 +10,6 @@ use crate::resources::CpuSet;
 /// Where a node keeps board profiles of its own. Outside `/etc/mica` itself: micad reads every file there.
 pub const BOARDS_DIR: &str = "/etc/mica/micrun/boards.d";
 
-/// Where micad has its sockets (openEuler mcs, `MICA_SOCKET_DIRECTORY`).
-pub const MICAD_DIR: &str = "/run/mica";
-
 /// The cores that the machine has, also those that Linux was told to leave alone.
 const PRESENT_CPUS: &str = "/sys/devices/system/cpu/present";
 
@@ -58,7 +55,7 @@ impl Node {
     pub fn new(boards: Boards, program_dirs: impl IntoIterator<Item = PathBuf>) -> Node {
         Node {
             boards,
-            micad: PathBuf::from(MICAD_DIR),
+            micad: PathBuf::from(libmica::client::DIRECTORY),
             on_xen: false,
             cores: CpuSet::first(1),
             program_dirs: program_dirs.into_iter().filter(|dir| dir.is_absolute()).collect(),

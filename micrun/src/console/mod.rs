@@ -12,14 +12,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
 
+use crate::config::node::ConsoleConfig;
 use crate::pedestal;
 
 pub mod input;
 pub mod ring;
 mod sink;
+mod tap;
 
 use sink::Output;
 pub use sink::StreamError;
+pub use tap::Tap;
+use tap::TapEnd;
 
 /// How long the last bytes of a guest that is gone may take to arrive.
 const LAST_BYTES: Duration = Duration::from_millis(500);
@@ -48,6 +52,7 @@ pub struct Hub {
 
 enum Control {
     Attach(pedestal::Console),
+    Tap(TapEnd),
     CloseStdin,
     Drain(oneshot::Sender<()>),
 }
@@ -62,16 +67,18 @@ impl Hub {
         stdio: &Stdio,
         console: Option<pedestal::Console>,
         interrupts: mpsc::UnboundedSender<()>,
+        config: &ConsoleConfig,
     ) -> Result<Hub, StreamError> {
         let (control, commands) = mpsc::unbounded_channel();
         let worker = Worker {
             guest: console.map(split),
             stdin: sink::open_stdin(&stdio.stdin)?,
-            stdout: Output::open("stdout", &stdio.stdout)?,
-            _stderr: Output::open("stderr", &stdio.stderr)?,
+            stdout: Output::open("stdout", &stdio.stdout, config.buffer)?,
+            _stderr: Output::open("stderr", &stdio.stderr, config.buffer)?,
             pending: Vec::new(),
             closing: false,
-            terminal: stdio.terminal,
+            interprets: stdio.terminal && config.ctrl_c,
+            tap: None,
             interrupts,
         };
         Ok(Hub { control, task: tokio::spawn(worker.run(commands)) })
@@ -80,6 +87,13 @@ impl Hub {
     /// Uses a console that replaces a lost one.
     pub fn attach(&self, console: pedestal::Console) {
         self.send(Control::Attach(console));
+    }
+
+    /// Gives the console to a command, until the tap is dropped. A tap before this one is at its end.
+    pub fn tap(&self) -> Tap {
+        let (tap, end) = Tap::new();
+        self.send(Control::Tap(end));
+        tap
     }
 
     /// Takes no more input than what is in the FIFO already.
@@ -125,7 +139,10 @@ struct Worker {
     pending: Vec<u8>,
     /// No input comes after what is in the FIFO.
     closing: bool,
-    terminal: bool,
+    /// Keys have a meaning: this is a terminal, and the node has not said otherwise.
+    interprets: bool,
+    /// While a command has the console, nothing else is typed.
+    tap: Option<TapEnd>,
     interrupts: mpsc::UnboundedSender<()>,
 }
 
@@ -133,7 +150,8 @@ impl Worker {
     async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Control>) {
         let mut buffer = vec![0; 8 * 1024];
         loop {
-            let has_rest = self.has_rest();
+            let takes_input = self.tap.is_none() && self.pending.len() < INPUT_LIMIT;
+            let has_rest = takes_input && self.closing && self.stdin.is_some();
             let (reader, writer) = match &mut self.guest {
                 Some((reader, writer)) => (Some(reader), Some(writer)),
                 None => (None, None),
@@ -142,21 +160,32 @@ impl Worker {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Control::Attach(console)) => self.guest = Some(split(console)),
+                    Some(Control::Tap(end)) => self.tap = Some(end),
                     Some(Control::CloseStdin) => self.closing = true,
                     Some(Control::Drain(done)) => return self.finish(&mut buffer, done).await,
                     None => return,
                 },
                 read = from_guest(reader, &mut buffer) => match read {
-                    Some(length) => self.stdout.push(&buffer[..length]),
+                    Some(length) => {
+                        self.stdout.push(&buffer[..length]);
+                        if let Some(tap) = &self.tap {
+                            tap.output(&buffer[..length]);
+                        }
+                    }
                     None => self.guest = None,
+                },
+                typed = tap::typed(self.tap.as_mut()) => match typed {
+                    Some(bytes) => self.pending.extend(bytes),
+                    None => self.tap = None,
                 },
                 written = to_guest(writer, &self.pending) => match written {
                     Some(count) => drop(self.pending.drain(..count)),
                     None => self.guest = None,
                 },
                 () = self.stdout.wait_writable() => self.stdout.flush(),
+                // The rest of input that was closed: nothing to wait for.
                 () = std::future::ready(()), if has_rest => self.read_stdin(),
-                () = readable(self.stdin.as_ref()), if self.pending.len() < INPUT_LIMIT => self.read_stdin(),
+                () = readable(self.stdin.as_ref()), if takes_input => self.read_stdin(),
             }
         }
     }
@@ -166,7 +195,7 @@ impl Worker {
         let mut buffer = [0; 4096];
         match self.stdin.as_ref().map(|pipe| pipe.try_read(&mut buffer)) {
             Some(Ok(length @ 1..)) => {
-                let input = input::interpret(&buffer[..length], self.terminal);
+                let input = input::interpret(&buffer[..length], self.interprets);
                 self.pending.extend_from_slice(input.forward);
                 if input.interrupt {
                     // The container that would act on it is gone when nobody listens.
@@ -177,11 +206,6 @@ impl Worker {
             // Empty; or an error, since no end of file comes from a FIFO that is open for writing here.
             _ => self.stdin = None,
         }
-    }
-
-    /// Whether there is more to read without waiting for it: the rest of input that was closed.
-    fn has_rest(&self) -> bool {
-        self.closing && self.stdin.is_some() && self.pending.len() < INPUT_LIMIT
     }
 
     async fn finish(mut self, buffer: &mut [u8], drained: oneshot::Sender<()>) {

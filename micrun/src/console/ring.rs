@@ -48,6 +48,11 @@ impl Ring {
         }
     }
 
+    /// Forgets everything, losses too.
+    pub fn clear(&mut self) {
+        *self = Ring::new(self.capacity);
+    }
+
     /// True if there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.lost == 0

@@ -14,9 +14,6 @@ use tokio::net::unix::pipe;
 
 use super::ring::Ring;
 
-/// How much output is kept for a reader that does not take it, bytes.
-pub const RING_CAPACITY: usize = 256 * 1024;
-
 /// Why a stream cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
@@ -57,12 +54,13 @@ enum Target {
 }
 
 impl Output {
-    /// Opens what `name` says: nothing, a FIFO's path, or a `file://` URI. Never waits for a reader.
+    /// Opens what `name` says: nothing, a FIFO's path, or a `file://` URI. Never waits for a reader, and keeps
+    /// `buffer` bytes for one that is slow.
     ///
     /// # Errors
     ///
     /// [`StreamError`].
-    pub fn open(stream: &'static str, name: &str) -> Result<Output, StreamError> {
+    pub fn open(stream: &'static str, name: &str, buffer: usize) -> Result<Output, StreamError> {
         let failed = |source| StreamError::Open { stream, name: name.to_owned(), source };
         let target = match Name::parse(name) {
             Name::None => Target::Null,
@@ -73,7 +71,7 @@ impl Output {
             Name::File(path) => Target::File(open_log(&path).map_err(failed)?),
             Name::Unknown => return Err(StreamError::Unsupported { stream, name: name.to_owned() }),
         };
-        Ok(Output { target, ring: Ring::new(RING_CAPACITY) })
+        Ok(Output { target, ring: Ring::new(buffer) })
     }
 
     /// Takes output and writes as much as the target takes now.
@@ -114,7 +112,7 @@ impl Output {
     /// later.
     fn give_up(&mut self, error: &io::Error) {
         tracing::warn!(%error, "output of the container is lost");
-        self.ring = Ring::new(RING_CAPACITY);
+        self.ring.clear();
         if !matches!(self.target, Target::File(_)) {
             self.target = Target::Null;
         }

@@ -13,6 +13,7 @@ use super::share::Share;
 use super::state::{Snapshot, Status};
 use super::{Container, Info};
 use crate::bundle::{Bundle, BundleError, Mount};
+use crate::config::NodeConfig;
 use crate::console::{Hub, Stdio, StreamError};
 use crate::id::{GuestName, Key};
 use crate::pedestal::{self, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, PlanError, Record};
@@ -26,6 +27,8 @@ pub struct Context {
     pub drivers: Vec<Arc<dyn Driver>>,
     /// The host, or what is wrong with its configuration: that is told to whoever wants a container.
     pub node: Result<Node, BoardError>,
+    /// What the node's operator decides.
+    pub config: NodeConfig,
     /// The state directory.
     pub store: Store,
     /// Where events go.
@@ -145,8 +148,10 @@ impl Context {
         state.guest = Some(record.clone());
         state.pid = created.guest.pid().unwrap_or(state.pid);
         let parts = match entry.save(&state) {
-            Ok(()) => Parts::connect(Arc::clone(&driver), node, created, share, state, &request.stdio)
-                .map_err(CreateFailure::from),
+            Ok(()) => {
+                Parts::connect(Arc::clone(&driver), node, created, share, state, &request.stdio, &self.config)
+                    .map_err(CreateFailure::from)
+            }
             Err(error) => Err(error.into()),
         };
         if parts.is_err() {
@@ -227,10 +232,11 @@ impl Parts {
         share: Share,
         state: State,
         stdio: &Stdio,
+        config: &NodeConfig,
     ) -> Result<Parts, StreamError> {
         let Created { guest, record, console, events } = created;
         let (interrupts_in, interrupts) = mpsc::unbounded_channel();
-        let hub = Hub::open(stdio, console, interrupts_in)?;
+        let hub = Hub::open(stdio, console, interrupts_in, &config.console)?;
         Ok(Parts { driver, node: node.clone(), guest, record, share, state, events, hub, interrupts })
     }
 }

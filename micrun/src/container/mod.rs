@@ -15,7 +15,7 @@
 //! - [`create`]: everything up to CREATED, undone where it fails half-way.
 //! - [`owner`]: the one task that owns the container afterwards. Requests and guest events reach it through
 //!   its queues; what it knows is published, not shared.
-//! - [`share`]: its resources, and the steps from one set to another.
+//! - [`share`]: its resources, and the steps from one set to another; [`update`] takes them.
 //! - [`exit`]: the exit status, in one table.
 //! - [`events`]: what the engine is told.
 
@@ -25,6 +25,7 @@ pub mod exit;
 mod owner;
 mod share;
 pub mod state;
+mod update;
 
 use std::path::PathBuf;
 use std::sync::Arc;

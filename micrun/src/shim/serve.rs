@@ -17,6 +17,7 @@ use super::publisher::Publisher;
 use super::shared::Shared;
 use super::task::Service;
 use super::{ActionError, EVENTS_ADDRESS, key, log, runtime};
+use crate::config::NodeConfig;
 use crate::container::create::Context;
 use crate::container::events::Events;
 use crate::id::Id;
@@ -57,6 +58,7 @@ fn run(flags: &Flags, namespace: Id) -> Result<(), ActionError> {
         let context = Context {
             drivers: pedestal::drivers(),
             node: Node::read(),
+            config: NodeConfig::default(),
             store: Store::at(store::ROOT),
             events: events.clone(),
         };

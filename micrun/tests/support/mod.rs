@@ -18,6 +18,7 @@ use containerd_shim_protos::protobuf::MessageField;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::shim_async::{Client, TaskClient};
 use containerd_shim_protos::ttrpc::{self, Code, context};
+use micrun::config::NodeConfig;
 use micrun::container::create::Context;
 use micrun::container::events::Events;
 use micrun::id::Id;
@@ -59,6 +60,7 @@ impl Shim {
         let context = Context {
             drivers: vec![Arc::new(driver)],
             node: Ok(node),
+            config: NodeConfig::default(),
             store: Store::at(dir.path().join("state")),
             events,
         };

@@ -2,7 +2,7 @@
 //!
 //! The image builder writes these things on a developer's machine, the shim reads them back on the node; both
 //! use this crate, so that neither can misunderstand the other. Nothing here knows about containerd, QEMU
-//! processes or registries, and nothing here does I/O except reading board files.
+//! processes or registries, and nothing here does I/O except reading profiles.
 //!
 //! | module | what it says |
 //! | --- | --- |
@@ -11,6 +11,8 @@
 //! | [`client_conf`] | `/client.conf`, the INI file that travels inside the image |
 //! | [`digest`] | `sha256:…` and hashing while copying |
 //! | [`firmware`] | the vocabulary: architecture, RTOS, pedestal |
+//! | [`os`] | OS profiles: a guest's own shell and how to type at it, read from YAML |
+//! | [`profile`] | what board and OS profiles share: files, and what can be wrong with them |
 //! | [`rootfs_path`] | a path that cannot leave the image's root |
 //! | [`text`] | how texts from outside are quoted in messages |
 //! | [`units`] | MiB and byte sizes |
@@ -23,6 +25,8 @@ pub mod board;
 pub mod client_conf;
 pub mod digest;
 pub mod firmware;
+pub mod os;
+pub mod profile;
 pub mod rootfs_path;
 pub mod text;
 pub mod units;

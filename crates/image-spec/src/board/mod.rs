@@ -12,20 +12,21 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::firmware::{Arch, Pedestal};
+use crate::profile::{Kind, ProfileError, duplicate};
 use crate::units::Mib;
-use crate::yaml::too_many_brackets;
 
-mod error;
 mod memory;
 mod name;
 pub mod options;
 mod set;
 
-pub use error::BoardError;
 pub use memory::{MemoryMap, Region, RegionKind};
 pub use name::BoardName;
 pub use options::{Cpu, ExtraArgs, Machine};
 pub use set::{Boards, Origin};
+
+/// A board file that cannot be used.
+pub type BoardError = ProfileError;
 
 /// One board.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,14 +128,8 @@ impl BoardProfile {
     /// # Errors
     /// If the text is too long, no YAML, no profile, or contradicts itself; with the line where there is one.
     pub fn parse(origin: &str, text: &str) -> Result<Self, BoardError> {
-        if text.len() > BoardError::MAX_BYTES {
-            return Err(BoardError::too_large(origin, text.len() as u64));
-        }
-        if let Some(line) = too_many_brackets(text) {
-            return Err(BoardError::too_deep(origin, line));
-        }
-        let board: BoardProfile = serde_yaml::from_str(text).map_err(|e| BoardError::invalid(origin, &e))?;
-        board.check_whole().map_err(|reason| BoardError::contradiction(origin, reason))?;
+        let board: BoardProfile = Kind::Board.parse(origin, text)?;
+        board.check_whole().map_err(|reason| Kind::Board.contradiction(origin, reason))?;
         Ok(board)
     }
 
@@ -170,10 +165,6 @@ impl BoardProfile {
             _ => Ok(()),
         }
     }
-}
-
-fn duplicate<T: PartialEq>(items: &[T]) -> Option<&T> {
-    items.iter().enumerate().find(|(i, item)| items[..*i].contains(item)).map(|(_, item)| item)
 }
 
 impl fmt::Display for BoardProfile {

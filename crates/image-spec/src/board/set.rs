@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use super::{BoardError, BoardProfile};
+use crate::profile::Kind;
 
 /// The profiles of these names, each from its file. One is read when somebody asks for it: most runs need a single one.
 macro_rules! built_in {
@@ -92,7 +91,7 @@ impl Boards {
     pub fn load(dirs: &[PathBuf]) -> Result<Self, BoardError> {
         let mut boards = Boards::builtin();
         for dir in dirs {
-            for path in yaml_files(dir)? {
+            for path in Kind::Board.files(dir)? {
                 let board = BoardProfile::read(&path)?;
                 boards.add(board, Origin::File(path))?;
             }
@@ -129,7 +128,8 @@ impl Boards {
                 && other.name != board.name
             {
                 let (name, other) = (name.to_string(), other.name.to_string());
-                return Err(BoardError::NameTaken { origin: origin.to_string(), name, other });
+                let (kind, origin) = (Kind::Board, origin.to_string());
+                return Err(BoardError::NameTaken { kind, origin, name, other });
             }
         }
         self.0.insert(board.name.to_string(), (Entry::Added(Box::new(board)), origin));
@@ -137,43 +137,12 @@ impl Boards {
     }
 }
 
-fn yaml_files(dir: &Path) -> Result<Vec<PathBuf>, BoardError> {
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(|e| BoardError::read(dir, e))?,
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|e| BoardError::read(dir, e))?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml") {
-            files.push(path);
-        }
-        if files.len() > BoardError::MAX_FILES {
-            return Err(BoardError::TooManyFiles { path: dir.to_owned() });
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 impl BoardProfile {
-    /// Reads one board file, which must be a regular file (opening a FIFO would block for ever) of bounded size.
+    /// Reads one board file, which must be a regular file of bounded size.
     ///
     /// # Errors
     /// If it cannot be read, or is no profile.
     pub fn read(path: &Path) -> Result<Self, BoardError> {
-        let failed = |e| BoardError::read(path, e);
-        let metadata = fs::metadata(path).map_err(failed)?;
-        let limit = BoardError::MAX_BYTES as u64;
-        if !metadata.is_file() {
-            return Err(failed(io::Error::other("not a regular file")));
-        }
-        let origin = path.display().to_string();
-        if metadata.len() > limit {
-            return Err(BoardError::too_large(&origin, metadata.len()));
-        }
-        let mut text = String::new();
-        File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)).map_err(failed)?;
-        BoardProfile::parse(&origin, &text)
+        BoardProfile::parse(&path.display().to_string(), &Kind::Board.read(path)?)
     }
 }

@@ -14,6 +14,7 @@ use super::state::{Snapshot, Status};
 use super::{Container, Info};
 use crate::bundle::{Bundle, BundleError, Mount};
 use crate::config::NodeConfig;
+use crate::config::node::NodeConfigError;
 use crate::console::{Hub, Stdio, StreamError};
 use crate::id::{GuestName, Key};
 use crate::pedestal::{self, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, PlanError, Record};
@@ -27,8 +28,8 @@ pub struct Context {
     pub drivers: Vec<Arc<dyn Driver>>,
     /// The host, or what is wrong with its configuration: that is told to whoever wants a container.
     pub node: Result<Node, BoardError>,
-    /// What the node's operator decides.
-    pub config: NodeConfig,
+    /// What the node's operator decides, or what is wrong with the file: that is told likewise.
+    pub config: Result<NodeConfig, NodeConfigError>,
     /// The state directory.
     pub store: Store,
     /// Where events go.
@@ -75,6 +76,8 @@ pub enum CreateFailure {
     NotFreed(DriverError),
     #[error("this node's board profiles: {0}; correct or remove the file")]
     Boards(String),
+    #[error("this node's configuration: {0}; correct or remove the file")]
+    Config(String),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -119,6 +122,7 @@ impl Context {
     }
 
     async fn create_in(&self, entry: &Entry, request: &CreateRequest) -> Result<Parts, CreateFailure> {
+        let config = self.config.as_ref().map_err(|error| CreateFailure::Config(error.to_string()))?;
         let bundle = Bundle::open(&request.bundle)?;
         let image = bundle.read_image(request.mounts.clone(), entry.dir()).await?;
         let node = self.node.as_ref().map_err(|error| CreateFailure::Boards(error.to_string()))?;
@@ -149,7 +153,7 @@ impl Context {
         state.pid = created.guest.pid().unwrap_or(state.pid);
         let parts = match entry.save(&state) {
             Ok(()) => {
-                Parts::connect(Arc::clone(&driver), node, created, share, state, &request.stdio, &self.config)
+                Parts::connect(Arc::clone(&driver), node, created, share, state, &request.stdio, config)
                     .map_err(CreateFailure::from)
             }
             Err(error) => Err(error.into()),

@@ -7,21 +7,33 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use tracing::Level;
 
+use crate::config::node::LogLevel;
+
 /// Sends everything that is logged to the FIFO at `path`. Without one, nothing is logged: a shim does not
 /// fail for want of a log.
-pub fn init(path: &Path, debug: bool) {
+pub fn init(path: &Path, level: LogLevel) {
     // Open for reading too, so neither opening nor writing ever waits for containerd or fails without it.
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(fifo) = rustix::fs::open(path, flags, Mode::empty()) else { return };
-    let level = if debug { Level::DEBUG } else { Level::INFO };
     let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
+        .with_max_level(Level::from(level))
         .with_ansi(false)
         .with_target(false)
         .with_writer(move || Fifo(fifo.try_clone().ok()))
         .finish();
     // Fails only where one was set before.
     let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+impl From<LogLevel> for Level {
+    fn from(level: LogLevel) -> Level {
+        match level {
+            LogLevel::Error => Level::ERROR,
+            LogLevel::Warn => Level::WARN,
+            LogLevel::Info => Level::INFO,
+            LogLevel::Debug => Level::DEBUG,
+        }
+    }
 }
 
 struct Fifo(Option<OwnedFd>);

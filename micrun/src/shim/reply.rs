@@ -51,9 +51,10 @@ pub fn create_failed(failure: &CreateError) -> ttrpc::Error {
         CreateFailure::Bundle(BundleError::Io { .. } | BundleError::Mount(_)) => Code::INTERNAL,
         CreateFailure::Bundle(_) => Code::INVALID_ARGUMENT,
         CreateFailure::Resources(_) => Code::INVALID_ARGUMENT,
-        CreateFailure::Plan(_) | CreateFailure::Boards(_) | CreateFailure::Stream(_) => {
-            Code::FAILED_PRECONDITION
-        }
+        CreateFailure::Plan(_)
+        | CreateFailure::Config(_)
+        | CreateFailure::Boards(_)
+        | CreateFailure::Stream(_) => Code::FAILED_PRECONDITION,
         CreateFailure::Reservation(refusal) => reservation_failed(refusal),
         CreateFailure::NotFreed(_)
         | CreateFailure::Driver(_)

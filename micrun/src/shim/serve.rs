@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::shared::Shared;
 use super::task::Service;
 use super::{ActionError, EVENTS_ADDRESS, key, log, runtime};
 use crate::config::NodeConfig;
+use crate::config::node::{self, LogLevel, NodeConfigError};
 use crate::container::create::Context;
 use crate::container::events::Events;
 use crate::id::Id;
@@ -38,9 +39,12 @@ const TASK_V3: &str = "containerd.task.v3.Task";
 pub fn serve(flags: &Flags) -> Result<(), ActionError> {
     let key = key(flags)?;
     let bundle = PathBuf::from(&flags.bundle);
-    log::init(&bundle.join("log"), flags.debug);
+    // A file that cannot be used is told to whoever wants a container.
+    let config = NodeConfig::load(Path::new(node::PATH));
+    let level = config.as_ref().map(|config| config.log.level).unwrap_or_default();
+    log::init(&bundle.join("log"), if flags.debug { LogLevel::Debug } else { level });
     own_oom_score();
-    let served = run(flags, key.namespace);
+    let served = run(flags, key.namespace, config);
     if let Err(error) = &served {
         tracing::error!(%error, "the shim ends");
         // `start` made it for this process, which never served on it.
@@ -49,7 +53,7 @@ pub fn serve(flags: &Flags) -> Result<(), ActionError> {
     served
 }
 
-fn run(flags: &Flags, namespace: Id) -> Result<(), ActionError> {
+fn run(flags: &Flags, namespace: Id, config: Result<NodeConfig, NodeConfigError>) -> Result<(), ActionError> {
     let listener = become_daemon().map_err(ActionError::when("detaching from containerd"))?;
     let events_address = std::env::var(EVENTS_ADDRESS).map_err(ActionError::when("finding containerd"))?;
     runtime()?.block_on(async {
@@ -58,7 +62,7 @@ fn run(flags: &Flags, namespace: Id) -> Result<(), ActionError> {
         let context = Context {
             drivers: pedestal::drivers(),
             node: Node::read(),
-            config: NodeConfig::default(),
+            config,
             store: Store::at(store::ROOT),
             events: events.clone(),
         };

@@ -60,7 +60,7 @@ impl Shim {
         let context = Context {
             drivers: vec![Arc::new(driver)],
             node: Ok(node),
-            config: NodeConfig::default(),
+            config: Ok(NodeConfig::default()),
             store: Store::at(dir.path().join("state")),
             events,
         };

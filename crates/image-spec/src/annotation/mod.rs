@@ -44,14 +44,22 @@ pub const RUNTIME_HUGEPAGE_ENABLE: &str = "runtime.hugepage_enable";
 pub const RUNTIME_EXCLUSIVE_DOM0_CPU: &str = "runtime.exclusive_dom0_cpu";
 /// Make no network namespace, bool.
 pub const RUNTIME_DISABLE_NEW_NETNS: &str = "runtime.disable_new_netns";
-/// Log more, bool.
+/// Give a debugger access to the guest, as client.conf's `Debug`, bool.
 pub const RUNTIME_DEBUG: &str = "runtime.debug";
 /// Size of the console's pipes, bytes.
 pub const RUNTIME_PIPE_SIZE: &str = "runtime.pipe_size";
 /// Begins the keys that state what a guest is compatible with: `compatibility.<name>`, a version string.
 pub const COMPATIBILITY_PREFIX: &str = "compatibility.";
-/// A sandbox configuration file to use instead of the default.
+/// A configuration file of the node to use instead of `micrun.conf`.
 pub const CONFIG_PATH: &str = "config_path";
+
+/// Begins the names that address one container of a pod.
+pub const ADDRESS: &str = "c.";
+
+/// Takes a name apart that addresses one container of a pod, `c.<container>/<name>`: users can annotate pods only.
+pub fn addressed(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix(ADDRESS)?.split_once('/')
+}
 
 /// One of our annotation keys, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,5 +94,7 @@ mod tests {
         assert_eq!(strip("org.openeuler.micrun"), None);
         assert_eq!(strip("org.opencontainers.image.title"), None);
         assert_eq!(strip(&key(BOARD)).unwrap().name, BOARD);
+        assert_eq!(addressed("c.motor/container.os"), Some(("motor", "container.os")));
+        assert_eq!((addressed("c.motor"), addressed("container.os")), (None, None));
     }
 }

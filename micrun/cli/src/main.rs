@@ -1,0 +1,100 @@
+//! The command `micrun`: what an operator asks a node. It reads what shims write and changes nothing.
+//!
+//! - [`config`]: what micrun.conf says.
+//! - `man`, and completions here: the command line for people.
+//! - [`print`]: tables, JSON, colours.
+//!
+//! Exit status: 0 done; 1 something is wrong, or could not be read; 2 the command line makes no sense; 141 the reader of
+//! standard output went away.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use micrun::config::node::NodeConfigError;
+
+mod config;
+mod man;
+mod print;
+
+/// Asks a node that runs RTOS firmware as containers: what it would do, and why.
+#[derive(Parser)]
+#[command(name = "micrun", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  micrun config
+  source <(micrun completions bash)
+  micrun man | man -l -
+
+Results go to standard output, everything else to standard error; with --format json they are for programs.
+
+Exit status: 0 done, 1 something is wrong or cannot be read, 2 wrong usage, 141 nobody reads the output.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(micrun completions bash)
+  micrun completions fish > ~/.config/fish/completions/micrun.fish";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show what micrun.conf and its drop-ins say, or try a file
+    Config(config::ConfigArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print or write the manual pages
+    Man(man::ManArgs),
+}
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Config(#[from] NodeConfigError),
+    #[error("cannot write {}: {source}", .path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot print the result: {0}")]
+    Print(#[from] io::Error),
+}
+
+impl CliError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::from(if self.is_broken_pipe() { DIED_OF_SIGPIPE } else { 1 })
+    }
+
+    /// The reader of standard output has seen enough.
+    fn is_broken_pipe(&self) -> bool {
+        matches!(self, CliError::Print(source) if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// What shells report for a program that the signal ends. Rust programs ignore it and get an error instead.
+const DIED_OF_SIGPIPE: u8 = 128 + 13;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Config(args) => config::run(&args),
+        Command::Man(args) => man::run(&args, Cli::command()),
+        Command::Completions { shell } => {
+            // Into memory first: clap_complete panics where its output cannot be written.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "micrun", &mut script);
+            io::stdout().write_all(&script).map(|()| ExitCode::SUCCESS).map_err(CliError::from)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        if !error.is_broken_pipe() {
+            print::error(&error);
+        }
+        error.exit_code()
+    })
+}

@@ -171,7 +171,7 @@ async fn a_wrong_state_is_a_failed_precondition_that_names_it() {
     let (code, text) = refusal(shim.task.pause(soon(), &support::pause("a")).await);
     assert_eq!(
         (code, text.as_str()),
-        (Code::FAILED_PRECONDITION, "container a: cannot pause a created container")
+        (Code::FAILED_PRECONDITION, "container a: cannot pause task in created state")
     );
 
     shim.task.start(soon(), &start("a")).await.unwrap();

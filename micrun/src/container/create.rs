@@ -205,7 +205,7 @@ impl Context {
             events: self.events.clone(),
             snapshot: snapshot_in,
             kill: None,
-            give_up: None,
+            alarm: None,
         };
         let stdio = info.stdio.clone();
         self.events.publish(&info.key, TaskEvent::Created { pid, bundle: info.bundle.clone(), stdio });

@@ -9,6 +9,8 @@ pub enum KillReason {
     Signal(u8),
     /// Ctrl-C on a terminal.
     Interrupt,
+    /// It did not start, and was stopped for that.
+    NoStart,
 }
 
 /// The status of a guest that powered itself off.
@@ -24,6 +26,7 @@ pub fn status(cause: &ExitCause, kill: Option<KillReason>) -> u32 {
     match (kill, cause) {
         (Some(KillReason::Interrupt), _) => SIGNAL_BASE + SIGINT,
         (Some(KillReason::Signal(number)), _) => SIGNAL_BASE + u32::from(number),
+        (Some(KillReason::NoStart), _) => FAILURE,
         (None, ExitCause::PoweredOff) => SUCCESS,
         (None, ExitCause::Code(code)) => u32::from(*code),
         (None, ExitCause::Reset | ExitCause::Crashed(_) | ExitCause::Failed(_) | ExitCause::Stopped) => {
@@ -48,6 +51,7 @@ mod tests {
             (ExitCause::Stopped, Some(KillReason::Signal(15)), 143),
             (ExitCause::PoweredOff, Some(KillReason::Signal(15)), 143),
             (ExitCause::Stopped, Some(KillReason::Interrupt), 130),
+            (ExitCause::PoweredOff, Some(KillReason::NoStart), 255),
         ];
         for (cause, kill, expected) in table {
             assert_eq!(status(&cause, kill), expected, "{cause:?} {kill:?}");

@@ -1,20 +1,32 @@
 //! One container: a guest, its console, its files, from Create to Delete.
 //!
 //! ```text
-//!   Create ──> CREATED ──Start──> RUNNING ──Pause──> PAUSED
-//!                 │                │   <──Resume──     │
-//!                 │               exit                exit
-//!                 ├────Kill────┐   │  ┌────────────────┘
-//!                 │            v   v  v
-//!                 │           STOPPED            exit status kept
-//!                 │              │
-//!                 └──────────────┴───Delete──> nothing is left
+//!    Create                                 undone where it fails half-way
+//!      v             Start                  Pause, or the pedestal says so
+//!   CREATED ───────────────────> RUNNING ──────────────────────────────────> PAUSED
+//!      │                            │     <──────────────────────────────────   │
+//!      │                            │       Resume, or the pedestal says so     │
+//!      │ Kill                       │ Kill                                      │ Kill
+//!      │ Start that failed          │ Ctrl-C on a terminal                      │ Ctrl-C on a terminal
+//!      │ Delete                     │ its time is over (auto_close)             │ its time is over
+//!      │ the pedestal failed        │ the guest ended by itself                 │ the guest ended by itself
+//!      v                            v                                           v
+//!   STOPPED <───────────────────────┴───────────────────────────────────────────┘
+//!      │        the exit status is kept for State, Wait and Delete
+//!      │ Delete
+//!      v        where the pedestal cannot free the guest: still STOPPED, to be deleted again
+//!   nothing is left
 //! ```
+//!
+//! Every way to STOPPED publishes one TaskExit, and STOPPED is the only way out. A container that was asked to stop
+//! keeps its state until its guest is gone. Update and Stats change no state. Whatever else is asked for is refused
+//! by [`state::Status::check`], the one table of it.
 //!
 //! - [`state`]: the states and the table of what each allows.
 //! - [`create`]: everything up to CREATED, undone where it fails half-way.
 //! - [`owner`]: the one task that owns the container afterwards. Requests and guest events reach it through
 //!   its queues; what it knows is published, not shared.
+//! - [`stop`]: how guests are ended: by a signal, by Ctrl-C, by the clock.
 //! - [`share`]: its resources, and the steps from one set to another; [`update`] takes them.
 //! - [`exit`]: the exit status, in one table.
 //! - [`events`]: what the engine is told.
@@ -25,6 +37,7 @@ pub mod exit;
 mod owner;
 mod share;
 pub mod state;
+mod stop;
 mod update;
 
 use std::path::PathBuf;
@@ -112,7 +125,7 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// [`ContainerError::Gone`] where the container is deleted without an end (never started).
+    /// [`ContainerError::Gone`] where the shim ends first.
     pub async fn wait(&self) -> Result<Exit, ContainerError> {
         let mut snapshot = self.snapshot.clone();
         let stopped = snapshot.wait_for(|now| now.exit.is_some()).await.map_err(|_| ContainerError::Gone)?;

@@ -11,23 +11,15 @@ use super::events::{Events, TaskEvent};
 use super::exit::{self, KillReason};
 use super::share::Share;
 use super::state::{Exit, Operation, Snapshot, Status};
+use super::stop::{Alarm, SIGKILL};
 use super::{ContainerError, Info, Reply, Request};
 use crate::console::Hub;
-use crate::pedestal::{Driver, DriverError, Event, ExitCause, ExitNotice, Guest, Node, Record, Usage};
+use crate::pedestal::{Driver, DriverError, Event, ExitCause, Guest, Node, Record, Usage};
 use crate::reservations;
 use crate::store::{Entry, State, Store};
 
 /// How long Delete waits for output that nobody has read.
 const UNREAD_OUTPUT: Duration = Duration::from_secs(2);
-
-/// How long a guest that cannot be forced may take to follow a request, before it is declared stopped.
-const UNFORCED_STOP: Duration = Duration::from_secs(2);
-
-const SIGKILL: u32 = 9;
-/// Signals that end nothing: 0 (the existence check), SIGCHLD, SIGCONT, SIGURG, SIGWINCH (signal(7)).
-const HARMLESS_SIGNALS: [u32; 5] = [0, 17, 18, 23, 28];
-/// The highest signal number of Linux (`_NSIG`).
-const LAST_SIGNAL: u32 = 64;
 
 /// A container and all that belongs to it.
 pub(super) struct Owner {
@@ -45,8 +37,8 @@ pub(super) struct Owner {
     pub events: Events,
     pub snapshot: watch::Sender<Snapshot>,
     pub kill: Option<KillReason>,
-    /// When a guest that was asked and cannot be forced is declared stopped.
-    pub give_up: Option<Instant>,
+    /// What happens by itself, and when.
+    pub alarm: Option<(Instant, Alarm)>,
 }
 
 /// What reaches the task from outside.
@@ -71,7 +63,7 @@ impl Owner {
                     }
                 },
                 Some(()) = inbox.interrupts.recv() => self.on_interrupt().await,
-                () = sleep_until(self.give_up) => self.on_give_up().await,
+                alarm = ringing(self.alarm) => self.on_alarm(alarm).await,
                 request = inbox.requests.recv() => {
                     // Without a request every handle is gone and the shim on its way out.
                     let Some(request) = request else { return };
@@ -113,13 +105,14 @@ impl Owner {
         self.snapshot.send_modify(|snapshot| snapshot.status = status);
     }
 
-    fn publish(&self, event: TaskEvent) {
+    pub(super) fn publish(&self, event: TaskEvent) {
         self.events.publish(&self.info.key, event);
     }
 
     async fn start(&mut self) -> Result<u32, ContainerError> {
         self.status().check(Operation::Start)?;
         if let Err(error) = self.guest.start().await {
+            self.kill = Some(KillReason::NoStart);
             // Why it did not start says more than why the rest of it cannot be stopped.
             if let Err(also) = self.stop_by_force().await {
                 tracing::warn!(container = %self.info.key, error = %also, "stopping a guest that did not start");
@@ -173,67 +166,6 @@ impl Owner {
         Ok(Usage { memory_limit: self.share.given.memory.map(Mib::bytes), ..used })
     }
 
-    async fn signal(&mut self, signal: u32) -> Result<(), ContainerError> {
-        self.status().check(Operation::Kill)?;
-        let number = u8::try_from(signal).ok().filter(|_| signal <= LAST_SIGNAL);
-        let number = number.ok_or(ContainerError::NoSuchSignal(signal))?;
-        if HARMLESS_SIGNALS.contains(&signal) {
-            return Ok(());
-        }
-        self.stop(KillReason::Signal(number), signal == SIGKILL).await
-    }
-
-    async fn on_interrupt(&mut self) {
-        if self.status().check(Operation::Kill).is_err() {
-            return;
-        }
-        if let Err(error) = self.stop(KillReason::Interrupt, false).await {
-            tracing::warn!(container = %self.info.key, %error, "Ctrl-C could not stop the guest");
-        }
-    }
-
-    /// Asks a guest that listens, unless it is to be forced; forces every other one. A guest whose clock stands
-    /// still hears nothing.
-    async fn stop(&mut self, reason: KillReason, force: bool) -> Result<(), ContainerError> {
-        self.kill = Some(reason);
-        let can = self.guest.capabilities();
-        if can.ask && !force && self.status() == Status::Running {
-            if self.ask().await && can.exit == ExitNotice::Never {
-                self.finish(ExitCause::Stopped).await;
-            }
-            return Ok(());
-        }
-        self.stop_by_force().await
-    }
-
-    /// Whether the request was delivered. The engine is not told that it was not: CRI would give up before SIGKILL.
-    async fn ask(&mut self) -> bool {
-        let Err(error) = self.guest.ask().await else { return true };
-        tracing::warn!(container = %self.info.key, %error, "the guest could not be asked to stop");
-        false
-    }
-
-    async fn stop_by_force(&mut self) -> Result<(), ContainerError> {
-        let can = self.guest.capabilities();
-        if can.force {
-            return Ok(self.guest.force().await?);
-        }
-        if can.ask {
-            self.ask().await;
-        }
-        // Kept from an earlier request: asking again does not extend the time.
-        self.give_up.get_or_insert_with(|| Instant::now() + UNFORCED_STOP);
-        Ok(())
-    }
-
-    async fn on_give_up(&mut self) {
-        tracing::warn!(
-            container = %self.info.key,
-            "the guest cannot be forced and did not stop: its core may still run"
-        );
-        self.finish(ExitCause::Stopped).await;
-    }
-
     async fn on_event(&mut self, event: Event) {
         match event {
             Event::Exited(cause) => self.finish(cause).await,
@@ -247,8 +179,8 @@ impl Owner {
     }
 
     /// The guest is gone: its last output, then its state, then the event.
-    async fn finish(&mut self, cause: ExitCause) {
-        self.give_up = None;
+    pub(super) async fn finish(&mut self, cause: ExitCause) {
+        self.alarm = None;
         if self.status() == Status::Stopped {
             return;
         }
@@ -264,11 +196,12 @@ impl Owner {
     }
 
     async fn delete(&mut self) -> Result<Snapshot, ContainerError> {
-        let status = self.status();
-        status.check(Operation::Delete)?;
-        if status == Status::Created {
-            // Nothing runs, so nobody is told of an end; the event of the deletion follows.
+        self.status().check(Operation::Delete)?;
+        if self.status() == Status::Created {
             self.guest.force().await.or_else(unless_unsupported)?;
+            // As runc's shim does: who waits for a container that never ran learns that it will not.
+            self.kill = Some(KillReason::Signal(SIGKILL));
+            self.finish(ExitCause::Stopped).await;
         }
         self.driver.destroy(&self.record).await?;
         if let Err(error) = self.entry.remove() {
@@ -278,9 +211,6 @@ impl Owner {
     }
 
     async fn leave(self, snapshot: Snapshot, reply: Reply<Snapshot>) {
-        if snapshot.status == Status::Created {
-            self.hub.drain().await;
-        }
         self.hub.close(UNREAD_OUTPUT).await;
         self.events.publish(&self.info.key, TaskEvent::Deleted { pid: snapshot.pid, exit: snapshot.exit });
         let _ = reply.send(Ok(snapshot));
@@ -295,9 +225,12 @@ fn unless_unsupported(error: DriverError) -> Result<(), DriverError> {
     }
 }
 
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
+async fn ringing(alarm: Option<(Instant, Alarm)>) -> Alarm {
+    match alarm {
+        Some((at, alarm)) => {
+            tokio::time::sleep_until(at).await;
+            alarm
+        }
         None => std::future::pending().await,
     }
 }

@@ -16,11 +16,14 @@ pub enum Status {
     Stopped,
 }
 
-/// What the engine can ask of a container.
+/// What the engine can ask of a container. What is not here can be asked for at any time: State, Wait, Pids,
+/// Connect, Stats, CloseIO, ResizePty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Let the guest run.
     Start,
+    /// Give the guest's shell a command.
+    Exec,
     /// Send a signal.
     Kill,
     /// Stop the guest's clock.
@@ -33,20 +36,33 @@ pub enum Operation {
     Delete,
 }
 
-/// An operation in the wrong state.
+/// An operation in the wrong state, in the words of runc's shim (containerd, `runc/process/init_state.go`; the same
+/// from 1.6 to 2.x).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Illegal {
-    /// The guest is gone already, in runc's words.
+    /// The guest is gone already.
     #[error("process already finished")]
     Finished,
     /// The state does not allow it.
-    #[error("cannot {operation} a {status} container")]
+    #[error("{}", in_runcs_words(*operation, *status))]
     WrongState {
         /// What was asked for.
         operation: Operation,
         /// The state.
         status: Status,
     },
+}
+
+/// runc speaks of tasks, processes and containers, each in its place.
+fn in_runcs_words(operation: Operation, status: Status) -> String {
+    match (operation, status) {
+        (Operation::Exec, _) => format!("cannot exec in a {status} state"),
+        (_, Status::Created) => format!("cannot {operation} task in created state"),
+        (Operation::Start | Operation::Delete, _) | (Operation::Resume, Status::Running) => {
+            format!("cannot {operation} a {status} process")
+        }
+        _ => format!("cannot {operation} a {status} container"),
+    }
 }
 
 impl Status {
@@ -56,18 +72,18 @@ impl Status {
     ///
     /// [`Illegal`], with operation and state.
     pub fn check(self, operation: Operation) -> Result<(), Illegal> {
-        use Operation::{Delete, Kill, Pause, Resume, Start, Update};
+        use Operation::{Delete, Exec, Kill, Pause, Resume, Start, Update};
         use Status::{Created, Paused, Running, Stopped};
         match (self, operation) {
             (Created, Start | Kill | Update | Delete)
-            | (Running, Kill | Pause | Update)
+            | (Running, Exec | Kill | Pause | Update)
             | (Paused, Kill | Resume | Update)
             | (Stopped, Delete) => Ok(()),
             (Stopped, Kill) => Err(Illegal::Finished),
-            (Created, Pause | Resume)
+            (Created, Exec | Pause | Resume)
             | (Running, Start | Resume | Delete)
-            | (Paused, Start | Pause | Delete)
-            | (Stopped, Start | Pause | Resume | Update) => {
+            | (Paused, Start | Exec | Pause | Delete)
+            | (Stopped, Start | Exec | Pause | Resume | Update) => {
                 Err(Illegal::WrongState { operation, status: self })
             }
         }
@@ -109,6 +125,7 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Operation::Start => "start",
+            Operation::Exec => "exec",
             Operation::Kill => "kill",
             Operation::Pause => "pause",
             Operation::Resume => "resume",
@@ -123,10 +140,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_name_operation_and_state() {
-        let refusal = |status: Status, operation| status.check(operation).unwrap_err().to_string();
-        assert_eq!(refusal(Status::Running, Operation::Delete), "cannot delete a running container");
-        assert_eq!(refusal(Status::Paused, Operation::Start), "cannot start a paused container");
-        assert_eq!(refusal(Status::Stopped, Operation::Kill), "process already finished");
+    fn refusals_are_in_runcs_words() {
+        use Operation::{Delete, Exec, Kill, Pause, Resume, Start, Update};
+        use Status::{Created, Paused, Running, Stopped};
+        let table = [
+            (Created, Pause, "cannot pause task in created state"),
+            (Created, Resume, "cannot resume task in created state"),
+            (Created, Exec, "cannot exec in a created state"),
+            (Running, Start, "cannot start a running process"),
+            (Running, Resume, "cannot resume a running process"),
+            (Running, Delete, "cannot delete a running process"),
+            (Paused, Start, "cannot start a paused process"),
+            (Paused, Pause, "cannot pause a paused container"),
+            (Paused, Delete, "cannot delete a paused process"),
+            (Paused, Exec, "cannot exec in a paused state"),
+            (Stopped, Start, "cannot start a stopped process"),
+            (Stopped, Pause, "cannot pause a stopped container"),
+            (Stopped, Resume, "cannot resume a stopped container"),
+            (Stopped, Update, "cannot update a stopped container"),
+            (Stopped, Exec, "cannot exec in a stopped state"),
+            (Stopped, Kill, "process already finished"),
+        ];
+        for (status, operation, words) in table {
+            assert_eq!(status.check(operation).unwrap_err().to_string(), words);
+        }
+        let all = [Created, Running, Paused, Stopped].map(|status| {
+            [Start, Exec, Kill, Pause, Resume, Update, Delete].map(|operation| status.check(operation))
+        });
+        let refused = all.as_flattened().iter().filter(|answer| answer.is_err()).count();
+        assert_eq!(refused, table.len(), "the table above is whole");
     }
 }

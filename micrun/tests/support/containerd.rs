@@ -59,6 +59,11 @@ impl Containerd {
         self.events.0.lock().unwrap().iter().map(topic).collect()
     }
 
+    /// All that was told so far, in order.
+    pub fn told(&self) -> Vec<ForwardRequest> {
+        self.events.0.lock().unwrap().clone()
+    }
+
     /// Waits until this many events are there, and gives their topics.
     pub async fn wait_for(&self, count: usize) -> Vec<String> {
         let deadline = tokio::time::Instant::now() + super::SOON;

@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,7 +14,9 @@ use micrun::pedestal::{
 };
 use micrun::resources::{Change, CpuSet};
 use micrun_image_spec::firmware::Pedestal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::pty;
@@ -79,11 +80,32 @@ pub struct Daemon(Arc<Mutex<HashMap<String, Owned>>>);
 
 #[derive(Debug)]
 struct Owned {
-    /// The guest's side of the pty.
-    terminal: File,
+    /// The guest's side of the pty; gone with the guest.
+    terminal: Option<File>,
+    /// What reads and writes it, while the guest runs.
+    echo: Option<AbortHandle>,
     running: bool,
+    /// Whoever listens to what happens to it.
+    events: Option<mpsc::UnboundedSender<Event>>,
     /// What was changed while it lived.
     changes: Vec<Change>,
+}
+
+impl Owned {
+    /// Nothing runs any more, and the console is at its end.
+    fn end(&mut self) {
+        self.running = false;
+        self.terminal = None;
+        if let Some(echo) = self.echo.take() {
+            echo.abort();
+        }
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 impl Daemon {
@@ -97,8 +119,16 @@ impl Daemon {
         self.0.lock().unwrap()[name].changes.clone()
     }
 
-    fn is_running(&self, name: &str) -> bool {
-        self.0.lock().unwrap().get(name).is_some_and(|owned| owned.running)
+    /// Something happens to a guest, and its driver tells of it.
+    pub fn happens(&self, name: &str, event: Event) {
+        let mut guests = self.0.lock().unwrap();
+        let Some(owned) = guests.get_mut(name) else { return };
+        if matches!(event, Event::Exited(_)) {
+            owned.end();
+        }
+        if let Some(events) = &owned.events {
+            let _ = events.send(event);
+        }
     }
 }
 
@@ -152,10 +182,10 @@ impl Driver for Echo {
         let name = record.data["name"].as_str().unwrap_or_default();
         let (master, terminal) = pty::open().map_err(DriverError::io("opening a pty"))?;
         match self.daemon.0.lock().unwrap().get_mut(name) {
-            Some(owned) if owned.running => owned.terminal = terminal.try_clone().unwrap(),
+            Some(owned) if owned.running => owned.terminal = Some(terminal.try_clone().unwrap()),
             _ => return Err(DriverError::backend("adopting an echo guest", "it is not there any more")),
         }
-        let (mut guest, events) = EchoGuest::new(name, self);
+        let (guest, events) = EchoGuest::new(name, self);
         guest.echo(terminal);
         let console = Some(Box::new(master) as _);
         Ok(Created { guest: Box::new(guest), record: record.clone(), console, events })
@@ -198,9 +228,15 @@ impl Plan for EchoPlan {
             return Err(DriverError::backend("creating an echo guest", "no room"));
         }
         let (master, terminal) = pty::open().map_err(DriverError::io("opening a pty"))?;
-        let owned = Owned { terminal, running: false, changes: Vec::new() };
-        self.echo.daemon.0.lock().unwrap().insert(self.name.clone(), owned);
         let (mut guest, events) = EchoGuest::new(&self.name, &self.echo);
+        let owned = Owned {
+            terminal: Some(terminal),
+            echo: None,
+            running: false,
+            events: guest.events.clone(),
+            changes: Vec::new(),
+        };
+        self.echo.daemon.0.lock().unwrap().insert(self.name.clone(), owned);
         let mut console: Option<Console> = Some(Box::new(master));
         if self.echo.script.late_console {
             guest.late_console = console.take();
@@ -225,22 +261,25 @@ impl EchoGuest {
         (EchoGuest { name, daemon, script, events: Some(events_in), late_console: None }, events)
     }
 
-    fn echo(&mut self, mut terminal: File) {
-        let (daemon, name) = (self.daemon.clone(), self.name.clone());
-        std::thread::spawn(move || {
-            let _ = terminal.write_all(b"echo ready\r\n");
+    fn echo(&self, terminal: File) {
+        let echo = tokio::spawn(async move {
+            let mut terminal = pty::Side::new(terminal.into()).unwrap();
+            let _ = terminal.write_all(b"echo ready\r\n").await;
             let mut buffer = [0; 256];
-            while let Ok(length @ 1..) = terminal.read(&mut buffer) {
-                if !daemon.is_running(&name) || terminal.write_all(&buffer[..length]).is_err() {
+            while let Ok(length @ 1..) = terminal.read(&mut buffer).await {
+                if terminal.write_all(&buffer[..length]).await.is_err() {
                     return;
                 }
             }
         });
+        if let Some(owned) = self.daemon.0.lock().unwrap().get_mut(&self.name) {
+            owned.echo = Some(echo.abort_handle());
+        }
     }
 
     fn end(&self, cause: ExitCause) {
         if let Some(owned) = self.daemon.0.lock().unwrap().get_mut(&self.name) {
-            owned.running = false;
+            owned.end();
         }
         if let Some(events) = self.events.as_ref().filter(|_| self.script.can.exit != ExitNotice::Never) {
             let _ = events.send(Event::Exited(cause));
@@ -266,7 +305,10 @@ impl Guest for EchoGuest {
             let mut guests = self.daemon.0.lock().unwrap();
             let owned = guests.get_mut(&self.name).unwrap();
             owned.running = true;
-            owned.terminal.try_clone().unwrap()
+            if self.script.falls_silent {
+                owned.events = None;
+            }
+            owned.terminal.as_ref().unwrap().try_clone().unwrap()
         };
         self.echo(terminal);
         if let (Some(console), Some(events)) = (self.late_console.take(), &self.events) {

@@ -1,4 +1,4 @@
-//! A pseudo-terminal's controlling side as an async byte stream.
+//! A pseudo-terminal: two sides, each an async byte stream.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Both sides of a new pty in raw mode: the controlling one, and the one that a guest would have.
-pub fn open() -> io::Result<(Master, File)> {
+pub fn open() -> io::Result<(Side, File)> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
     unlockpt(&master)?;
@@ -21,21 +21,22 @@ pub fn open() -> io::Result<(Master, File)> {
     let mut termios = tcgetattr(&slave)?;
     termios.make_raw();
     tcsetattr(&slave, OptionalActions::Now, &termios)?;
-    Ok((Master::new(master)?, slave))
+    Ok((Side::new(master)?, slave))
 }
 
-/// The controlling side.
-pub struct Master(AsyncFd<File>);
+/// One side.
+pub struct Side(AsyncFd<File>);
 
-impl Master {
-    fn new(fd: OwnedFd) -> io::Result<Master> {
+impl Side {
+    /// Takes a side of a pty.
+    pub fn new(fd: OwnedFd) -> io::Result<Side> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         // SAFETY: a File names the same open descriptor for as long as it lives.
-        unsafe { AsyncFd::register(File::from(fd)) }.map(Master).map_err(io::Error::from)
+        unsafe { AsyncFd::register(File::from(fd)) }.map(Side).map_err(io::Error::from)
     }
 }
 
-impl AsyncRead for Master {
+impl AsyncRead for Side {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -51,7 +52,7 @@ impl AsyncRead for Master {
     }
 }
 
-impl AsyncWrite for Master {
+impl AsyncWrite for Side {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = ready!(self.0.poll_write_ready(cx))?;

@@ -1,0 +1,108 @@
+//! How a guest is ended: by a signal of the engine's, by Ctrl-C, or because it did not follow.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::ContainerError;
+use super::exit::KillReason;
+use super::owner::Owner;
+use super::state::{Operation, Status};
+use crate::pedestal::{ExitCause, ExitNotice};
+
+/// How long a guest that cannot be forced may take to follow a request, before it is declared stopped.
+const UNFORCED_STOP: Duration = Duration::from_secs(2);
+
+pub(super) const SIGKILL: u8 = 9;
+/// Signals that end nothing: 0 (the existence check), SIGCHLD, SIGCONT, SIGURG, SIGWINCH (signal(7)).
+const HARMLESS_SIGNALS: [u32; 5] = [0, 17, 18, 23, 28];
+/// The highest signal number of Linux (`_NSIG`).
+const LAST_SIGNAL: u32 = 64;
+
+/// What happens by itself at its time, unless the guest ends first. There is one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alarm {
+    /// It was asked, cannot be forced and went on: it is declared stopped.
+    GiveUp,
+}
+
+impl Owner {
+    /// Kill: delivers a signal, as far as an RTOS guest can have signals.
+    pub(super) async fn signal(&mut self, signal: u32) -> Result<(), ContainerError> {
+        self.status().check(Operation::Kill)?;
+        let number = u8::try_from(signal).ok().filter(|_| signal <= LAST_SIGNAL);
+        let number = number.ok_or(ContainerError::NoSuchSignal(signal))?;
+        if HARMLESS_SIGNALS.contains(&signal) {
+            return Ok(());
+        }
+        self.stop(KillReason::Signal(number), number == SIGKILL).await
+    }
+
+    /// Ctrl-C on a terminal.
+    pub(super) async fn on_interrupt(&mut self) {
+        if self.status().check(Operation::Kill).is_err() {
+            return;
+        }
+        if let Err(error) = self.stop(KillReason::Interrupt, false).await {
+            tracing::warn!(container = %self.info.key, %error, "Ctrl-C could not stop the guest");
+        }
+    }
+
+    pub(super) async fn on_alarm(&mut self, alarm: Alarm) {
+        self.alarm = None;
+        match alarm {
+            Alarm::GiveUp => {
+                tracing::warn!(
+                    container = %self.info.key,
+                    "the guest cannot be forced and did not stop: its core may still run"
+                );
+                self.finish(ExitCause::Stopped).await;
+            }
+        }
+    }
+
+    /// Asks a guest that listens, unless it is to be forced; forces every other one. A guest whose clock stands
+    /// still hears nothing.
+    async fn stop(&mut self, reason: KillReason, force: bool) -> Result<(), ContainerError> {
+        self.kill = Some(reason);
+        if self.guest.capabilities().ask && !force && self.status() == Status::Running {
+            self.ask().await;
+            return Ok(());
+        }
+        self.stop_by_force().await
+    }
+
+    /// The engine is not told of a request that was not delivered: CRI would give up before SIGKILL.
+    async fn ask(&mut self) {
+        match self.guest.ask().await {
+            Ok(()) => self.delivered().await,
+            Err(error) => {
+                tracing::warn!(container = %self.info.key, %error, "the guest could not be asked to stop");
+            }
+        }
+    }
+
+    pub(super) async fn stop_by_force(&mut self) -> Result<(), ContainerError> {
+        let can = self.guest.capabilities();
+        if can.force {
+            self.guest.force().await?;
+            self.delivered().await;
+            return Ok(());
+        }
+        if can.ask {
+            self.ask().await;
+        }
+        if self.status() != Status::Stopped {
+            // Kept from an earlier request: asking again does not extend the time.
+            self.alarm.get_or_insert_with(|| (Instant::now() + UNFORCED_STOP, Alarm::GiveUp));
+        }
+        Ok(())
+    }
+
+    /// A pedestal that never tells of an end is believed when it has taken the stop.
+    async fn delivered(&mut self) {
+        if self.guest.capabilities().exit == ExitNotice::Never {
+            self.finish(ExitCause::Stopped).await;
+        }
+    }
+}

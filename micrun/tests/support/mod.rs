@@ -52,7 +52,8 @@ impl Shim {
 
     /// A shim with one driver on this node.
     pub async fn on(node: Node, driver: impl Driver + 'static) -> Shim {
-        let dir = tempfile::tempdir().unwrap();
+        // A tmpfs, as /run is: no test waits for a disk.
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let containerd = Containerd::start(dir.path().join("events.sock")).await;
         let namespace = Id::new("test").unwrap();
         let (events, queue) = Events::queue();

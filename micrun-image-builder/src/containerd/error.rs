@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use micrun_image_spec::text::excerpt;
+use micrun_unix_grpc::{GrpcError, Status};
 
-use super::grpc::{GrpcError, Status};
 use crate::store::StoreError;
 
 /// Why an image did not get into containerd.

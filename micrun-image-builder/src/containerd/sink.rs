@@ -14,10 +14,10 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use micrun_image_spec::digest::{HashingReader, Sha256Digest};
+use micrun_unix_grpc::{Call, Channel, GrpcError, Status};
 use oci_spec::image::Descriptor;
 use prost::Message;
 
-use super::grpc::{Call, Channel, GrpcError, Status};
 use super::labels::{self, Labels};
 use super::messages::{
     AbortRequest, ContentInfo, CreateImageRequest, CreateLeaseRequest, CreateLeaseResponse,

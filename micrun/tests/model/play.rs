@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use containerd_shim_protos::api::{CloseIORequest, ForwardRequest, ResizePtyRequest, Status, WaitResponse};
-use containerd_shim_protos::events::task::{TaskCreate, TaskDelete, TaskExit, TaskPaused, TaskResumed, TaskStart};
+use containerd_shim_protos::events::task::{
+    TaskCreate, TaskDelete, TaskExit, TaskPaused, TaskResumed, TaskStart,
+};
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::ttrpc;
 use micrun::pedestal::{Event, ExitNotice};
@@ -28,7 +30,10 @@ pub async fn play(story: &Story) -> Result<(), Difference> {
     let shim = Shim::start(echo.clone()).await;
     let mut player = Player { shim, echo, model: Model::new(story.world.clone()), waiting: HashMap::new() };
     for step in &story.steps {
-        player.step(step, story.world.can.exit).await.map_err(|difference| format!("{step:?}: {difference}"))?;
+        player
+            .step(step, story.world.can.exit)
+            .await
+            .map_err(|difference| format!("{step:?}: {difference}"))?;
     }
     player.compare_events().await
 }
@@ -109,14 +114,17 @@ impl Player {
                 let deleted = task.delete(soon(), &support::delete(name)).await;
                 return answered(deleted.map(|deleted| Answer::Exit(deleted.exit_status)));
             }
-            Act::Ends(_) | Act::StandsStill | Act::GoesOn | Act::LosesItsConsole => return Ok(Answer::Nothing),
+            Act::Ends(_) | Act::StandsStill | Act::GoesOn | Act::LosesItsConsole => {
+                return Ok(Answer::Nothing);
+            }
         };
         answered(done.map(|()| Answer::Done))
     }
 
     /// Where a guest has ended, whoever waits is told, and later ones are.
     async fn compare_ends(&mut self) -> Result<(), Difference> {
-        let told: Vec<Told> = self.model.told.iter().filter(|(topic, ..)| *topic == "exit").cloned().collect();
+        let told: Vec<Told> =
+            self.model.told.iter().filter(|(topic, ..)| *topic == "exit").cloned().collect();
         for (name, waiting) in &mut self.waiting {
             let there = self.model.containers().find(|(other, _)| other == name).map(|(_, phase)| phase);
             if there.is_some_and(|phase| !matches!(phase, Phase::Stopped(_))) {

@@ -69,12 +69,7 @@ pub struct Story {
 
 impl World {
     pub fn script(&self) -> Script {
-        Script {
-            can: self.can,
-            obeys: self.obeys,
-            fail_start: self.fails_to_start,
-            ..Script::default()
-        }
+        Script { can: self.can, obeys: self.obeys, fail_start: self.fails_to_start, ..Script::default() }
     }
 
     /// Guests that cannot be forced obey here: those that do not keep everyone waiting for two seconds, and

@@ -9,6 +9,7 @@
 //! - [`releases`]: containerd 1.6, 1.7 and 2.x side by side
 //! - [`namespace`]: a place of its own for a containerd; whatever runs there dies with it
 //! - [`containerd`]: a private containerd, its [`ctr`], and what a test left behind ([`leftovers`])
+//! - [`client`]: containerd's API as engines use it, with streams of one's own
 //! - [`events`]: what containerd says happened, exit statuses among it
 //! - [`product`]: builds the shim, the image builder and the test firmware; packs images
 //! - [`firmware`]: the firmware that tests run, and what each one says
@@ -18,6 +19,7 @@
 //! - [`observe`]: memory, threads and wakeups of a process
 
 pub mod apt;
+pub mod client;
 pub mod console;
 pub mod containerd;
 pub mod cross;

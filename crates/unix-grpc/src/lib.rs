@@ -1,6 +1,8 @@
 //! gRPC calls over a Unix socket: messages with a five-byte head in the streams of HTTP/2, and a status at the end (gRPC
-//! over HTTP2, in grpc's doc/PROTOCOL-HTTP2.md).
+//! over HTTP2, in grpc's doc/PROTOCOL-HTTP2.md). `load` speaks to containerd with it, and so do the end-to-end tests;
+//! docs/decisions/0007-containerd-load.md says why it is our own.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -23,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Why a call has no answer.
 #[derive(Debug)]
-pub(super) enum GrpcError {
+pub enum GrpcError {
     /// The other side is gone, or speaks something else.
     Transport(String),
     /// Nothing came.
@@ -34,22 +36,43 @@ pub(super) enum GrpcError {
 
 /// What the other side says at the end of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Status {
-    pub(super) code: u32,
-    pub(super) message: String,
+pub struct Status {
+    /// gRPC's number.
+    pub code: u32,
+    /// A sentence.
+    pub message: String,
 }
 
 impl Status {
-    pub(super) const OK: u32 = 0;
-    pub(super) const ALREADY_EXISTS: u32 = 6;
-    pub(super) const FAILED_PRECONDITION: u32 = 9;
-    pub(super) const UNIMPLEMENTED: u32 = 12;
-    pub(super) const UNAVAILABLE: u32 = 14;
+    /// No error.
+    pub const OK: u32 = 0;
+    /// There is no such thing.
+    pub const NOT_FOUND: u32 = 5;
+    /// It is there already.
+    pub const ALREADY_EXISTS: u32 = 6;
+    /// Not in this state.
+    pub const FAILED_PRECONDITION: u32 = 9;
+    /// Nobody can do that.
+    pub const UNIMPLEMENTED: u32 = 12;
+    /// Not now.
+    pub const UNAVAILABLE: u32 = 14;
 }
+
+impl fmt::Display for GrpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GrpcError::Transport(problem) => f.write_str(problem),
+            GrpcError::Silence(patience) => write!(f, "no answer within {} s", patience.as_secs()),
+            GrpcError::Status(Status { code, message }) => write!(f, "{message} (gRPC code {code})"),
+        }
+    }
+}
+
+impl std::error::Error for GrpcError {}
 
 impl GrpcError {
     /// True if the answer is this error.
-    pub(super) fn is(&self, code: u32) -> bool {
+    pub fn is(&self, code: u32) -> bool {
         matches!(self, GrpcError::Status(status) if status.code == code)
     }
 }
@@ -59,7 +82,7 @@ fn transport(error: impl std::fmt::Display) -> GrpcError {
 }
 
 /// A connection. Its calls block; what HTTP/2 does in between is done while one of them waits.
-pub(super) struct Channel {
+pub struct Channel {
     runtime: Runtime,
     requests: SendRequest<Bytes>,
     metadata: HeaderMap,
@@ -67,7 +90,11 @@ pub(super) struct Channel {
 
 impl Channel {
     /// Connects to a socket. What listens there is not known before the first call.
-    pub(super) fn connect(address: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn connect(address: &Path) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let requests = runtime.block_on(async {
             let socket = UnixStream::connect(address).await?;
@@ -80,14 +107,22 @@ impl Channel {
     }
 
     /// Adds to what every call brings.
-    pub(super) fn set_metadata(&mut self, name: &'static str, value: &str) -> Result<(), GrpcError> {
+    ///
+    /// # Errors
+    ///
+    /// [`GrpcError`].
+    pub fn set_metadata(&mut self, name: &'static str, value: &str) -> Result<(), GrpcError> {
         let value = HeaderValue::from_str(value).map_err(transport)?;
         self.metadata.insert(HeaderName::from_static(name), value);
         Ok(())
     }
 
     /// Calls a method that takes one message and gives one.
-    pub(super) fn call<A: Message + Default>(
+    ///
+    /// # Errors
+    ///
+    /// [`GrpcError`].
+    pub fn call<A: Message + Default>(
         &self,
         service: &str,
         method: &str,
@@ -104,12 +139,20 @@ impl Channel {
     }
 
     /// Opens a call in which messages go to and fro.
-    pub(super) fn open(&self, service: &str, method: &str) -> Result<Call, GrpcError> {
+    ///
+    /// # Errors
+    ///
+    /// [`GrpcError`].
+    pub fn open(&self, service: &str, method: &str) -> Result<Call, GrpcError> {
         self.runtime.block_on(with_patience(PATIENCE, self.begin(service, method)))
     }
 
     /// Sends a message into an open call and waits for its answer.
-    pub(super) fn exchange<A: Message + Default>(
+    ///
+    /// # Errors
+    ///
+    /// [`GrpcError`].
+    pub fn exchange<A: Message + Default>(
         &self,
         call: &mut Call,
         request: &impl Message,
@@ -121,11 +164,37 @@ impl Channel {
     }
 
     /// Sends the last message into an open call, and waits for its answer and the call's end.
-    pub(super) fn finish(&self, mut call: Call, request: &impl Message) -> Result<(), GrpcError> {
+    ///
+    /// # Errors
+    ///
+    /// [`GrpcError`].
+    pub fn finish(&self, mut call: Call, request: &impl Message) -> Result<(), GrpcError> {
         self.runtime.block_on(with_patience(PATIENCE, async {
             call.send(request, true)?;
             call.end().await
         }))
+    }
+
+    /// Calls a method that takes one message and gives many, to be read with [`Channel::next`].
+    ///
+    /// # Errors
+    ///
+    /// [`GrpcError`].
+    pub fn subscribe(&self, service: &str, method: &str, request: &impl Message) -> Result<Call, GrpcError> {
+        self.runtime.block_on(with_patience(PATIENCE, async {
+            let mut call = self.begin(service, method).await?;
+            call.send(request, true)?;
+            Ok(call)
+        }))
+    }
+
+    /// Waits for the next message. After a [`GrpcError::Silence`] one can wait on.
+    ///
+    /// # Errors
+    ///
+    /// [`GrpcError`].
+    pub fn next<A: Message + Default>(&self, call: &mut Call, patience: Duration) -> Result<A, GrpcError> {
+        self.runtime.block_on(with_patience(patience, call.receive()))
     }
 
     async fn begin(&self, service: &str, method: &str) -> Result<Call, GrpcError> {
@@ -149,7 +218,7 @@ async fn with_patience<T>(
 }
 
 /// An open call.
-pub(super) struct Call {
+pub struct Call {
     stream: SendStream<Bytes>,
     /// Until the head of the answer is there; then there is a body.
     response: Option<ResponseFuture>,

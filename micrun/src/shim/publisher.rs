@@ -7,12 +7,12 @@ use containerd_shim::event::Event;
 use containerd_shim::protos::events::task::{
     TaskCreate, TaskDelete, TaskExit, TaskIO, TaskPaused, TaskResumed, TaskStart,
 };
-use containerd_shim::protos::protobuf::{MessageDyn, MessageField};
+use containerd_shim::protos::protobuf::well_known_types::any::Any;
+use containerd_shim::protos::protobuf::{self, Message, MessageField};
 use containerd_shim::protos::shim::event::Envelope;
 use containerd_shim::protos::shim::events::ForwardRequest;
 use containerd_shim::protos::shim_async::{Client, EventsClient};
 use containerd_shim::protos::ttrpc::{self, Code, context};
-use containerd_shim::util::convert_to_any;
 use tokio::sync::mpsc;
 
 use super::address::path_of;
@@ -77,8 +77,8 @@ impl Publisher {
                 self.client.insert(EventsClient::new(client))
             }
         };
-        let (topic, event) = message(&occurrence.key, &occurrence.event);
-        let event = convert_to_any(event).map_err(|error| ttrpc::Error::Others(error.to_string()))?;
+        let (topic, event) = message(&occurrence.key, &occurrence.event)
+            .map_err(|error| ttrpc::Error::Others(error.to_string()))?;
         let envelope = Envelope {
             timestamp: MessageField::some(timestamp(occurrence.at)),
             namespace: self.namespace.to_string(),
@@ -104,7 +104,7 @@ fn is_final(code: Code) -> bool {
 }
 
 /// An event's topic and message.
-fn message(key: &Key, event: &TaskEvent) -> (String, Box<dyn MessageDyn>) {
+fn message(key: &Key, event: &TaskEvent) -> protobuf::Result<(String, Any)> {
     let container_id = key.id.to_string();
     match event {
         TaskEvent::Created { pid, bundle, stdio } => {
@@ -115,7 +115,7 @@ fn message(key: &Key, event: &TaskEvent) -> (String, Box<dyn MessageDyn>) {
                 terminal: stdio.terminal,
                 ..Default::default()
             };
-            boxed(TaskCreate {
+            packed(&TaskCreate {
                 container_id,
                 bundle: bundle.display().to_string(),
                 io: MessageField::some(io),
@@ -123,10 +123,10 @@ fn message(key: &Key, event: &TaskEvent) -> (String, Box<dyn MessageDyn>) {
                 ..Default::default()
             })
         }
-        TaskEvent::Started { pid } => boxed(TaskStart { container_id, pid: *pid, ..Default::default() }),
-        TaskEvent::Paused => boxed(TaskPaused { container_id, ..Default::default() }),
-        TaskEvent::Resumed => boxed(TaskResumed { container_id, ..Default::default() }),
-        TaskEvent::Exited { pid, exit } => boxed(TaskExit {
+        TaskEvent::Started { pid } => packed(&TaskStart { container_id, pid: *pid, ..Default::default() }),
+        TaskEvent::Paused => packed(&TaskPaused { container_id, ..Default::default() }),
+        TaskEvent::Resumed => packed(&TaskResumed { container_id, ..Default::default() }),
+        TaskEvent::Exited { pid, exit } => packed(&TaskExit {
             // The same as the container's: that is how engines know the end of the container itself.
             id: container_id.clone(),
             container_id,
@@ -135,7 +135,7 @@ fn message(key: &Key, event: &TaskEvent) -> (String, Box<dyn MessageDyn>) {
             exited_at: MessageField::some(timestamp(exit.at)),
             ..Default::default()
         }),
-        TaskEvent::Deleted { pid, exit } => boxed(TaskDelete {
+        TaskEvent::Deleted { pid, exit } => packed(&TaskDelete {
             container_id,
             pid: *pid,
             exit_status: exit.map_or(0, |exit| exit.status),
@@ -145,6 +145,9 @@ fn message(key: &Key, event: &TaskEvent) -> (String, Box<dyn MessageDyn>) {
     }
 }
 
-fn boxed<T: Event + MessageDyn>(message: T) -> (String, Box<dyn MessageDyn>) {
-    (message.topic(), Box::new(message))
+/// A message's own descriptor knows its name, too, but looking it up builds the descriptors of all messages, which
+/// then stay in memory.
+fn packed<T: Event + Message>(message: &T) -> protobuf::Result<(String, Any)> {
+    let type_url = format!("containerd.events.{}", T::NAME);
+    Ok((message.topic(), Any { type_url, value: message.write_to_bytes()?, ..Default::default() }))
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use containerd_shim::mount::mount_rootfs;
 use micrun_image_spec::CLIENT_CONF_PATH;
+use micrun_image_spec::annotation::PED_CONF;
 use micrun_image_spec::client_conf::ClientConf;
 use micrun_image_spec::digest::{HashingReader, Sha256Digest};
 use micrun_image_spec::firmware::Pedestal;
@@ -18,7 +19,10 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::config::{Settings, SettingsError};
+use crate::config::node::policy::Ask;
+use crate::config::origin::Origin;
+use crate::config::settings::{Denied, permit};
+use crate::config::{Explanation, Merged, NodeConfig, Settings, SettingsError};
 use crate::id::{Id, InvalidId};
 use crate::namespace::{on_own_thread, with_private_mounts};
 use crate::resources::{Asked, AskedError};
@@ -85,7 +89,10 @@ pub enum BundleError {
     ClientConf(String),
     /// A value of client.conf or an annotation cannot be used.
     #[error("{0}; correct the annotation or pack the image again")]
-    Settings(#[from] SettingsError),
+    Settings(SettingsError),
+    /// The node does not allow what is asked for.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// A value of linux.resources cannot be used.
     #[error("{0}; correct it where the container is started")]
     Asked(#[from] AskedError),
@@ -101,6 +108,15 @@ pub enum BundleError {
         /// What it was to be.
         expected: Sha256Digest,
     },
+}
+
+impl From<SettingsError> for BundleError {
+    fn from(error: SettingsError) -> BundleError {
+        match error {
+            SettingsError::Denied(denied) => BundleError::Denied(denied),
+            other => BundleError::Settings(other),
+        }
+    }
 }
 
 impl From<io::Error> for BundleError {
@@ -122,11 +138,19 @@ struct ConfigJson {
     root: Option<Root>,
     annotations: Option<HashMap<String, String>>,
     linux: Option<Linux>,
+    process: Option<Process>,
+    hooks: Option<HashMap<String, Vec<IgnoredAny>>>,
 }
 
 #[derive(Deserialize)]
 struct Linux {
     resources: Option<LinuxResources>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Process {
+    oom_score_adj: Option<IgnoredAny>,
 }
 
 /// A bundle directory and what its config.json says.
@@ -155,8 +179,12 @@ pub struct Mount {
 /// What the image asks for; its files are in the container's own directory now.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// client.conf and annotations, merged.
+    /// What node, client.conf and annotations say, merged.
     pub settings: Settings,
+    /// What the node says about this container.
+    pub config: NodeConfig,
+    /// Where each value came from.
+    pub explanation: Explanation,
     /// The copy of the firmware.
     pub firmware: PathBuf,
     /// The copy of the pedestal's own file, where the pedestal has one.
@@ -181,6 +209,7 @@ impl Bundle {
             .map_err(failed(format!("reading {}", config.display())))?;
         let spec: ConfigJson = serde_json::from_slice(&text)
             .map_err(|error| BundleError::Spec { path: config, why: error.to_string() })?;
+        tell_what_is_passed_over(&spec);
         let asked = spec.linux.and_then(|linux| linux.resources);
         let asked = asked.as_ref().map(Asked::from_oci).transpose()?.unwrap_or_default();
         let root = spec.root.map_or_else(|| PathBuf::from("rootfs"), |root| root.path().clone());
@@ -205,19 +234,50 @@ impl Bundle {
     /// # Errors
     ///
     /// Whatever is wrong with mounts, files or values.
-    pub async fn read_image(&self, mounts: Vec<Mount>, dir: &Path) -> Result<Image, BundleError> {
+    pub async fn read_image(
+        &self,
+        mounts: Vec<Mount>,
+        dir: &Path,
+        node: &NodeConfig,
+    ) -> Result<Image, BundleError> {
         let (root, annotations, asked) = (self.root.clone(), self.annotations.clone(), self.asked.clone());
         let (firmware, has_mounts) = (dir.join("firmware.elf"), !mounts.is_empty());
-        let pedestal_conf = dir.join("pedestal.conf");
+        let (pedestal_conf, node) = (dir.join("pedestal.conf"), node.clone());
         let read = move || {
             mount(&mounts, &root)?;
             let image = Rootfs::open(&root)?;
-            let settings = Settings::merge(&image.client_conf()?, &annotations)?;
-            image.copy_firmware(&settings, &firmware)?;
-            let pedestal_conf = image.copy_pedestal_conf(&settings, &pedestal_conf)?.then_some(pedestal_conf);
-            Ok(Image { settings, firmware, pedestal_conf, asked })
+            let merged = Settings::merge(&node, &image.client_conf()?, &annotations)?;
+            image.copy_firmware(&merged.settings, &firmware)?;
+            let pedestal_conf = image.copy_pedestal_conf(&merged, &pedestal_conf)?.then_some(pedestal_conf);
+            let Merged { settings, config, explanation } = merged;
+            Ok(Image { settings, config, explanation, firmware, pedestal_conf, asked })
         };
         if has_mounts { with_private_mounts(read).await } else { on_own_thread(read).await }
+    }
+}
+
+/// What a guest has no use for is passed over, and said once.
+fn tell_what_is_passed_over(spec: &ConfigJson) {
+    if spec.hooks.iter().flat_map(HashMap::values).any(|hooks| !hooks.is_empty()) {
+        tracing::warn!(
+            "OCI hooks are skipped: they would be run for the shim, and configure the node's own network"
+        );
+    }
+    let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+    let memory = resources.and_then(|resources| resources.memory().as_ref());
+    let limits = resources.and_then(|resources| resources.hugepage_limits().as_ref());
+    let process = spec.process.as_ref();
+    let passed_over: Vec<&str> = [
+        ("memory.swap", memory.is_some_and(|memory| memory.swap().is_some())),
+        ("oomScoreAdj", process.is_some_and(|process| process.oom_score_adj.is_some())),
+        ("hugepageLimits", limits.is_some_and(|limits| !limits.is_empty())),
+        ("pids", resources.is_some_and(|resources| resources.pids().is_some())),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_there)| is_there.then_some(name))
+    .collect();
+    if !passed_over.is_empty() {
+        tracing::debug!(passed_over = passed_over.join(", "), "guests have no use for these of config.json");
     }
 }
 
@@ -292,11 +352,19 @@ impl Rootfs {
     }
 
     /// Whether there is one to copy. The pedestals of this machine itself have none, whatever client.conf says.
-    fn copy_pedestal_conf(&self, settings: &Settings, to: &Path) -> Result<bool, BundleError> {
+    fn copy_pedestal_conf(&self, merged: &Merged, to: &Path) -> Result<bool, BundleError> {
+        let settings = &merged.settings;
         let Some(path) = settings.pedestal_conf.as_ref().filter(|_| has_own_file(settings.pedestal)) else {
             return Ok(false);
         };
-        self.copy(path, to, "pack the firmware for this pedestal: micrun-image-builder pack --pedestal")?;
+        let digest =
+            self.copy(path, to, "pack the firmware for this pedestal: micrun-image-builder pack --pedestal")?;
+        let asker = merged.explanation.get(PED_CONF).map_or(Origin::Default, |file| file.origin.clone());
+        // A cell says which of the machine's memory and devices the guest gets. A boot image is firmware.
+        if settings.pedestal == Pedestal::Jailhouse || matches!(asker, Origin::Annotation { .. }) {
+            let value = format!("{path}, {digest}");
+            permit(&merged.config.policy, &Ask::PedConf(path.as_str(), &digest), &value, &asker)?;
+        }
         Ok(true)
     }
 

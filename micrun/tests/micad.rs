@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use libmica::{ClientName, Create, Micad, State};
 use micad_sim::tty::{FirstWords, Naming};
 use micad_sim::{Options, Sim};
-use micrun::config::Settings;
+use micrun::config::{NodeConfig, Settings};
 use micrun::id::{GuestName, Id, Key};
 use micrun::pedestal::micad::MicadDriver;
 use micrun::pedestal::{
@@ -69,7 +69,7 @@ impl Bench {
     /// What the container would ask for, with these lines in client.conf.
     fn spec(&self, id: &str, lines: &str) -> GuestSpec {
         let conf = format!("[Mica]\nName=x\nClientPath=/firmware.elf\n{lines}\n").parse().unwrap();
-        let settings = Settings::merge(&conf, &Default::default()).unwrap();
+        let settings = Settings::merge(&NodeConfig::default(), &conf, &Default::default()).unwrap().settings;
         let key = Key { namespace: Id::new("test").unwrap(), id: Id::new(id).unwrap() };
         let pedestal_conf = settings.pedestal_conf.is_some().then(|| self.pedestal_conf());
         GuestSpec {

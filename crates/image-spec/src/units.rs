@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
@@ -101,6 +102,19 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+/// Reads `30s`, `5m`, or a number of seconds.
+pub fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.strip_suffix('m') {
+        Some(minutes) => (minutes, 60),
+        None => (text.strip_suffix('s').unwrap_or(text), 1),
+    };
+    // The i32 of every other number that images hold: nobody waits longer.
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let number =
+        number.parse::<u32>().ok().filter(|number| is_number && *number <= i32::MAX.unsigned_abs())?;
+    Some(Duration::from_secs(u64::from(number) * unit))
+}
+
 /// A number of MiB, the unit of all guest memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mib(pub u32);
@@ -171,6 +185,16 @@ mod tests {
         }
         for text in ["18446744073709551616", "0x10000000000000000", "17179869184G"] {
             assert!(matches!(text.parse::<ByteSize>(), Err(SizeError::TooLarge(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_seconds_or_minutes() {
+        for (text, seconds) in [("0", 0), ("60", 60), ("30s", 30), ("5m", 300)] {
+            assert_eq!(duration(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "s", "-1", "+1", "5 m", "1h", "1.5s", "4294967295"] {
+            assert_eq!(duration(text), None, "{text}");
         }
     }
 

@@ -11,15 +11,17 @@ use super::events::{Events, TaskEvent};
 use super::owner::{Inbox, Owner};
 use super::share::Share;
 use super::state::{Snapshot, Status};
+use super::terms;
 use super::{Container, Info};
 use crate::bundle::{Bundle, BundleError, Mount};
-use crate::config::NodeConfig;
 use crate::config::node::NodeConfigError;
+use crate::config::settings::Denied;
+use crate::config::{Explanation, NodeConfig, given};
 use crate::console::{Hub, Stdio, StreamError};
 use crate::id::{GuestName, Key};
 use crate::pedestal::{self, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, PlanError, Record};
 use crate::reservations::{self, ReservationError};
-use crate::resources::{CpuSet, ResourceError, Resources};
+use crate::resources::{ResourceError, Resources};
 use crate::store::{Entry, State, Store, StoreError};
 
 /// What containers are made with; the same for all of a shim.
@@ -76,6 +78,8 @@ pub enum CreateFailure {
     NotFreed(DriverError),
     #[error("this node's board profiles: {0}; correct or remove the file")]
     Boards(String),
+    #[error(transparent)]
+    Denied(#[from] Denied),
     #[error("this node's configuration: {0}; correct or remove the file")]
     Config(String),
     #[error(transparent)]
@@ -124,13 +128,14 @@ impl Context {
     async fn create_in(&self, entry: &Entry, request: &CreateRequest) -> Result<Parts, CreateFailure> {
         let config = self.config.as_ref().map_err(|error| CreateFailure::Config(error.to_string()))?;
         let bundle = Bundle::open(&request.bundle)?;
-        let image = bundle.read_image(request.mounts.clone(), entry.dir()).await?;
+        let mut image = bundle.read_image(request.mounts.clone(), entry.dir(), config).await?;
         let node = self.node.as_ref().map_err(|error| CreateFailure::Boards(error.to_string()))?;
         let driver = self.choose(image.settings.pedestal, node)?;
-        // Asking can cost a process (Xen), and most guests may run anywhere.
-        let asks_for_cores = image.asked.cpus.is_some() || image.settings.wishes.cpus.is_some();
-        let cores = if asks_for_cores { driver.cores(node).await? } else { CpuSet::default() };
+        terms::board(&image, node)?;
+        let cores = terms::cores(&image, driver.as_ref(), node).await?;
         let resources = Resources::plan(&image.settings.wishes, &image.asked, &cores, None)?;
+        given::settle(&mut image.explanation, &image.asked, &resources);
+        explain(entry, &image.explanation);
         let share = Share::new(&image.settings, image.asked, cores, resources.clone());
         let spec = GuestSpec {
             key: request.key.clone(),
@@ -152,10 +157,16 @@ impl Context {
         state.guest = Some(record.clone());
         state.pid = created.guest.pid().unwrap_or(state.pid);
         let parts = match entry.save(&state) {
-            Ok(()) => {
-                Parts::connect(Arc::clone(&driver), node, created, share, state, &request.stdio, config)
-                    .map_err(CreateFailure::from)
-            }
+            Ok(()) => Parts::connect(
+                Arc::clone(&driver),
+                node,
+                created,
+                share,
+                state,
+                &request.stdio,
+                &image.config,
+            )
+            .map_err(CreateFailure::from),
             Err(error) => Err(error.into()),
         };
         if parts.is_err() {
@@ -211,6 +222,13 @@ impl Context {
         self.events.publish(&info.key, TaskEvent::Created { pid, bundle: info.bundle.clone(), stdio });
         tokio::spawn(owner.run(Inbox { requests, guest: parts.events, interrupts: parts.interrupts }));
         Container { info, requests: requests_in, snapshot }
+    }
+}
+
+/// Keeps what `micrun explain` shows. A guest does not fail for want of it.
+fn explain(entry: &Entry, explanation: &Explanation) {
+    if let Err(error) = explanation.save(entry.dir()) {
+        tracing::warn!(%error, dir = %entry.dir().display(), "micrun explain will not know this container");
     }
 }
 

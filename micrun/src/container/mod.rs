@@ -27,6 +27,7 @@
 //! - [`owner`]: the one task that owns the container afterwards. Requests and guest events reach it through
 //!   its queues; what it knows is published, not shared.
 //! - [`stop`]: how guests are ended: by a signal, by Ctrl-C, by the clock.
+//! - `terms`: what only the node as it is can answer.
 //! - [`share`]: its resources, and the steps from one set to another; [`update`] takes them.
 //! - [`exit`]: the exit status, in one table.
 //! - [`events`]: what the engine is told.
@@ -38,6 +39,7 @@ mod owner;
 mod share;
 pub mod state;
 mod stop;
+mod terms;
 mod update;
 
 use std::path::PathBuf;

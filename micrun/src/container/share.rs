@@ -71,12 +71,13 @@ mod tests {
     use micrun_image_spec::units::Mib;
 
     use super::*;
+    use crate::config::NodeConfig;
 
     #[test]
     fn each_step_knows_its_way_back() {
         let conf =
             "[Mica]\nClientPath=/f\nPedestal=xen\nPedestalConf=/i\nMemory=64\nMaxVCPU=4\n".parse().unwrap();
-        let settings = Settings::merge(&conf, &Default::default()).unwrap();
+        let settings = Settings::merge(&NodeConfig::default(), &conf, &Default::default()).unwrap().settings;
         let cores = CpuSet::first(4);
         let given = Resources::plan(&settings.wishes, &Asked::default(), &cores, None).unwrap();
         let share = Share::new(&settings, Asked::default(), cores, given);

@@ -77,6 +77,15 @@ pub trait Driver: Send + Sync {
     /// [`DriverError`] where the node does not tell.
     async fn cores(&self, node: &Node) -> Result<CpuSet, DriverError>;
 
+    /// Those of them that Linux itself does not run on; `None` where nobody can tell.
+    ///
+    /// # Errors
+    ///
+    /// [`DriverError`] where the node does not tell.
+    async fn cores_without_linux(&self, _: &Node) -> Result<Option<CpuSet>, DriverError> {
+        Ok(None)
+    }
+
     /// Decides what will be asked of the node, without asking it.
     ///
     /// # Errors

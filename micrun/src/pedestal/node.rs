@@ -13,6 +13,9 @@ pub const BOARDS_DIR: &str = "/etc/mica/micrun/boards.d";
 /// The cores that the machine has, also those that Linux was told to leave alone.
 const PRESENT_CPUS: &str = "/sys/devices/system/cpu/present";
 
+/// The cores that Linux runs on.
+const ONLINE_CPUS: &str = "/sys/devices/system/cpu/online";
+
 /// Says `xen` in the domain that controls it, and in others.
 const HYPERVISOR: &str = "/sys/hypervisor/type";
 
@@ -30,6 +33,8 @@ pub struct Node {
     pub on_xen: bool,
     /// The cores that Linux knows of. On Xen these are Dom0's own.
     pub cores: CpuSet,
+    /// Those of them that Linux runs on.
+    pub online: CpuSet,
     program_dirs: Vec<PathBuf>,
 }
 
@@ -47,6 +52,7 @@ impl Node {
             on_xen: read(HYPERVISOR).trim() == "xen",
             // A kernel that does not say has at least the one that this runs on.
             cores: read(PRESENT_CPUS).parse().unwrap_or_else(|_| CpuSet::first(1)),
+            online: read(ONLINE_CPUS).parse().unwrap_or_else(|_| CpuSet::first(1)),
             ..Node::new(Boards::load(&[PathBuf::from(BOARDS_DIR)])?, dirs)
         })
     }
@@ -58,6 +64,7 @@ impl Node {
             micad: PathBuf::from(libmica::client::DIRECTORY),
             on_xen: false,
             cores: CpuSet::first(1),
+            online: CpuSet::first(1),
             program_dirs: program_dirs.into_iter().filter(|dir| dir.is_absolute()).collect(),
         }
     }

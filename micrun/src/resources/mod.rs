@@ -44,6 +44,8 @@ pub struct Wishes {
     pub memory: Option<Mib>,
     /// The most memory that the guest may ever have.
     pub max_memory: Option<Mib>,
+    /// What of its memory is the guest's even when the node runs short.
+    pub min_memory: Option<Mib>,
 }
 
 /// What a guest gets.

@@ -49,6 +49,7 @@ pub fn create_failed(failure: &CreateError) -> ttrpc::Error {
     let code = match &failure.reason {
         CreateFailure::Store(StoreError::Exists(_)) => Code::ALREADY_EXISTS,
         CreateFailure::Bundle(BundleError::Io { .. } | BundleError::Mount(_)) => Code::INTERNAL,
+        CreateFailure::Bundle(BundleError::Denied(_)) | CreateFailure::Denied(_) => Code::PERMISSION_DENIED,
         CreateFailure::Bundle(_) => Code::INVALID_ARGUMENT,
         CreateFailure::Resources(_) => Code::INVALID_ARGUMENT,
         CreateFailure::Plan(_)

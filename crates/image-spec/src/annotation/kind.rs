@@ -6,7 +6,7 @@ use crate::digest::Sha256Digest;
 use crate::firmware::{Pedestal, Rtos};
 use crate::rootfs_path::RootfsPath;
 use crate::text::{excerpt, parse_bool};
-use crate::units::ByteSize;
+use crate::units::{ByteSize, duration};
 
 /// What the value of an annotation has to look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Kind {
             Kind::Bool => parse_bool(value).is_some(),
             Kind::Number | Kind::Mib => is_number(value) && value.bytes().any(|digit| digit != b'0'),
             Kind::Bytes => value.parse::<ByteSize>().is_ok(),
-            Kind::Duration => is_number(value.strip_suffix(['s', 'm']).unwrap_or(value)),
+            Kind::Duration => duration(value).is_some(),
             Kind::Digest => value.parse::<Sha256Digest>().is_ok(),
             Kind::Path => value.parse::<RootfsPath>().is_ok(),
             Kind::OptionalPath => value.is_empty() || value.parse::<RootfsPath>().is_ok(),

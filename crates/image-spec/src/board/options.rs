@@ -33,6 +33,9 @@ const MACHINE_PROPERTIES: [&str; 15] = [
 const DEVICES: [&str; 5] =
     ["isa-debug-exit", "pvpanic", "pvpanic-pci", "virtio-rng-device", "virtio-rng-pci"];
 
+/// Lets a guest open files of the host, by instructions that only debuggers know.
+const SEMIHOSTING: &str = "semihosting";
+
 /// Why an option is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
@@ -44,7 +47,7 @@ pub enum OptionError {
     Property(String),
     /// An option that is not on the list.
     #[error(
-        "the QEMU option `{0}` is not allowed in a board profile: only -bios none, -device and -icount are"
+        "the QEMU option `{0}` is not allowed in a board profile: only -bios none, -device, -icount and -semihosting are"
     )]
     Option(String),
     /// An option without its value.
@@ -143,6 +146,11 @@ impl ExtraArgs {
         &self.0
     }
 
+    /// True if the guest can reach for files of the host. The node's policy decides whether it may.
+    pub fn has_semihosting(&self) -> bool {
+        self.0.iter().any(|arg| arg.trim_start_matches('-') == SEMIHOSTING)
+    }
+
     /// True without any.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -161,6 +169,8 @@ impl TryFrom<Vec<String>> for ExtraArgs {
                 None => option.clone(),
             };
             let allowed: fn(&str) -> Result<(), String> = match name.as_str() {
+                // Without a value. What it opens is the node's matter.
+                "-semihosting" => continue,
                 "-bios" => bios,
                 "-device" => device,
                 "-icount" => icount,
@@ -218,6 +228,13 @@ mod tests {
         assert!(args(&["-bios", "none"]).is_ok());
         assert!(args(&["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]).is_ok());
         assert!(args(&["-icount", "shift=3,sleep=off"]).is_ok());
+        for (items, semihosting) in [
+            (&["-bios", "none"][..], false),
+            (&["-bios", "none", "-semihosting"], true),
+            (&["--semihosting"], true),
+        ] {
+            assert_eq!(args(items).unwrap().has_semihosting(), semihosting, "{items:?}");
+        }
         assert!("virt,secure=on,gic-version=3".parse::<Machine>().is_ok());
         assert!("qemu32,+nx,+pae".parse::<Cpu>().is_ok());
     }
@@ -238,7 +255,8 @@ mod tests {
             &["-netdev", "user,id=n"],
             &["-nic", "user"],
             &["--nic", "user"],
-            &["-semihosting"],
+            &["-semihosting", "x"],
+            &["-semihosting-config", "enable=on,chardev=x"],
             &["-kernel", "x"],
             &["-readconfig", "x"],
             &["-S"],

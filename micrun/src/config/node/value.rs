@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use micrun_image_spec::text::excerpt;
-use micrun_image_spec::units::{ByteSize, Mib};
+use micrun_image_spec::units::{ByteSize, Mib, duration};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -60,12 +60,11 @@ impl Value<'_> {
 
     /// Seconds, or a text such as "30s" or "5m".
     pub fn duration(&self, max: Duration, wanted: &'static str) -> Result<Duration, Unfit> {
-        let seconds = match self.0.get_ref() {
-            DeValue::String(text) => seconds(text),
-            _ => self.integer(),
+        let time = match self.0.get_ref() {
+            DeValue::String(text) => duration(text),
+            _ => self.integer().map(Duration::from_secs),
         };
-        let duration = seconds.map(Duration::from_secs).filter(|duration| *duration <= max);
-        duration.ok_or_else(|| self.unfit(wanted))
+        time.filter(|time| *time <= max).ok_or_else(|| self.unfit(wanted))
     }
 
     /// A text.
@@ -102,16 +101,4 @@ impl Value<'_> {
         };
         Unfit { at: self.0.span().start, found, wanted }
     }
-}
-
-/// `30s`, `5m`, or seconds.
-fn seconds(text: &str) -> Option<u64> {
-    let (number, unit) = match text.strip_suffix('m') {
-        Some(minutes) => (minutes, 60),
-        None => (text.strip_suffix('s').unwrap_or(text), 1),
-    };
-    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    number.parse::<u64>().ok()?.checked_mul(unit)
 }

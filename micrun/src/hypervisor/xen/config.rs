@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use micrun_image_spec::units::Mib;
 
 use super::DomainRef;
+use crate::config::node::IoMem;
 use crate::resources::CpuSet;
 
 /// A domain to be created.
@@ -33,6 +34,10 @@ pub struct DomainConfig {
     pub cap: u32,
     /// Whether the domain gets an emulated serial port (a PL011 at 0x22000000) beside the console of Xen.
     pub vuart: bool,
+    /// Pages of the machine's memory that it gets.
+    pub iomem: Vec<IoMem>,
+    /// A network interface, as xl-network-configuration(5) has it.
+    pub network: Option<String>,
 }
 
 /// On which cores virtual CPUs run.
@@ -48,9 +53,7 @@ pub enum Affinity {
 
 /// Why no configuration can be written.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the path {0:?} cannot be written into a domain's configuration; use plain characters without quotes"
-)]
+#[error("{0:?} cannot be written into a domain's configuration; use plain characters without quotes")]
 pub struct ConfigError(PathBuf);
 
 impl DomainConfig {
@@ -88,6 +91,13 @@ impl DomainConfig {
         }
         if self.vuart {
             set("vuart", &"\"sbsa_uart\"");
+        }
+        if !self.iomem.is_empty() {
+            let pages: Vec<String> = self.iomem.iter().map(|pages| format!("\"{pages}\"")).collect();
+            set("iomem", &format_args!("[{}]", pages.join(", ")));
+        }
+        if let Some(network) = &self.network {
+            set("vif", &format_args!("[\"{}\"]", quotable(Path::new(network))?));
         }
         // What micad gives its guests. ACPI tables would be made for an operating system that nobody runs.
         set("gic_version", &"\"v3\"");
@@ -135,12 +145,14 @@ mod tests {
             weight: None,
             cap: 0,
             vuart: false,
+            iomem: Vec::new(),
+            network: None,
         }
     }
 
     /// Reads the text back: every line is a key that is meant to be there, once, and one value.
     fn read_back(text: &str) -> BTreeMap<&str, &str> {
-        const KEYS: [&str; 16] = [
+        const KEYS: [&str; 18] = [
             "name",
             "uuid",
             "type",
@@ -157,6 +169,8 @@ mod tests {
             "on_poweroff",
             "on_reboot",
             "on_crash",
+            "iomem",
+            "vif",
         ];
         let mut read = BTreeMap::new();
         for line in text.lines() {
@@ -194,6 +208,21 @@ mod tests {
         };
         assert_eq!(cpus(Affinity::Within("3,0-1".parse().unwrap())), "\"0-1,3\"");
         assert_eq!(cpus(Affinity::Each(vec![2, 3])), r#"["2", "3"]"#);
+    }
+
+    #[test]
+    fn what_the_node_allows_is_handed_on() {
+        let allowed = DomainConfig {
+            iomem: vec!["0x9000,1".parse().unwrap(), "a,2@3".parse().unwrap()],
+            network: Some("bridge=br0,mac=00:16:3e:01:02:03".to_owned()),
+            ..config("/k")
+        };
+        let text = allowed.to_text().unwrap();
+        let read = read_back(&text);
+        assert_eq!(read["iomem"], r#"["0x9000,1", "0xa,2@0x3"]"#);
+        assert_eq!(read["vif"], r#"["bridge=br0,mac=00:16:3e:01:02:03"]"#);
+        let strange = DomainConfig { network: Some("bridge=br0\"]\nkernel=".to_owned()), ..allowed };
+        assert!(strange.to_text().is_err());
     }
 
     #[test]

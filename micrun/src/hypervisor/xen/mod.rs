@@ -20,6 +20,7 @@ mod log;
 mod name;
 mod store;
 mod toolstack;
+mod vcpus;
 mod watch;
 mod wire;
 mod xl;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use micrun_image_spec::units::Mib;
 
 use super::list::Listed;
-use super::{DomainName, DomainRef, Info, Store, Uuid, XenError, Xl, info, list};
+use super::{DomainName, DomainRef, Info, Store, Uuid, XenError, Xl, info, list, vcpus};
 use crate::resources::CpuSet;
 
 /// How long Xen may take to make a domain: its memory is cleared, and a second `xl` waits for the first.
@@ -75,6 +75,15 @@ impl Xen {
     pub async fn info(&self) -> Result<Info, XenError> {
         let text = self.xl.run(&["info"], LIMIT).await?;
         info::parse(&text).ok_or_else(|| XenError::refused("reading what xl info prints", "keys are missing"))
+    }
+
+    /// The cores that Dom0 runs on; `None` where it may run on any.
+    ///
+    /// # Errors
+    ///
+    /// [`XenError`] where `xl` fails.
+    pub async fn cores_of_dom0(&self) -> Result<Option<CpuSet>, XenError> {
+        Ok(vcpus::hard_affinity(&self.xl.run(&["vcpu-list", "Domain-0"], LIMIT).await?))
     }
 
     /// What Xen knows of a domain; `None` where it is gone or on its way.

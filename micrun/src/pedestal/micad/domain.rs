@@ -30,6 +30,15 @@ pub async fn cores() -> Result<CpuSet, DriverError> {
     Ok(CpuSet::first(info.cpus))
 }
 
+/// The cores of Dom0; `None` where it may run on any.
+///
+/// # Errors
+///
+/// Xen's.
+pub async fn cores_of_dom0() -> Result<Option<CpuSet>, DriverError> {
+    Ok(Xen::find()?.cores_of_dom0().await?)
+}
+
 impl Domain {
     /// The domain of a client.
     ///

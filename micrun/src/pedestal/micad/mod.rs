@@ -109,6 +109,14 @@ impl Driver for MicadDriver {
         if node.on_xen { domain::cores().await } else { Ok(node.cores.clone()) }
     }
 
+    async fn cores_without_linux(&self, node: &Node) -> Result<Option<CpuSet>, DriverError> {
+        let linux = if node.on_xen { domain::cores_of_dom0().await? } else { Some(node.online.clone()) };
+        Ok(match linux {
+            Some(linux) => Some(self.cores(node).await?.without(&linux)),
+            None => None,
+        })
+    }
+
     fn plan(&self, spec: &GuestSpec, node: &Node) -> Result<Box<dyn Plan>, PlanError> {
         Ok(Box::new(MicadPlan::new(spec, node, &self.dev)?))
     }

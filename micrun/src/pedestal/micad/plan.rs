@@ -6,6 +6,7 @@ use libmica::{ClientName, Create};
 use micrun_image_spec::firmware::Pedestal;
 use micrun_image_spec::units::Mib;
 
+use crate::config::node::IoMem;
 use crate::hypervisor::xen::cap;
 use crate::pedestal::{Claim, GuestSpec, Node, PlanError};
 use crate::resources::{CpuSet, Resources};
@@ -74,6 +75,9 @@ impl MicadPlan {
             Pedestal::Hetero => create.cpus = core_kind(spec)?,
             _ => create.cpus = list(resources),
         }
+        create.debug = spec.settings.debug;
+        create.iomem = iomem(&spec.settings.iomem);
+        create.network = spec.settings.network.clone().unwrap_or_default();
         create.encode().map_err(unfit)?;
         // Xen shares cores, unless virtual CPUs are bound to them.
         let alone = match (pedestal, &resources.cpus) {
@@ -146,6 +150,15 @@ fn on_xen(create: &mut Create, resources: &Resources, node: &Node) -> Result<Bey
         max_vcpus: resources.max_vcpus,
         max_memory: resources.max_memory.filter(|max| *max > memory),
     })
+}
+
+/// As a list in xl's syntax, which micad writes into the domain's configuration as it is.
+fn iomem(all: &[IoMem]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let pages: Vec<String> = all.iter().map(|pages| format!("\"{pages}\"")).collect();
+    format!("[{}]", pages.join(", "))
 }
 
 fn list(resources: &Resources) -> String {

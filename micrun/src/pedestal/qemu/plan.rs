@@ -117,13 +117,13 @@ mod tests {
     use micrun_image_spec::units::Mib;
 
     use super::*;
-    use crate::config::Settings;
+    use crate::config::{NodeConfig, Settings};
     use crate::id::{GuestName, Id, Key};
     use crate::resources::{Asked, CpuSet, Resources};
 
     fn spec(board: Option<&str>, memory: Option<Mib>) -> GuestSpec {
         let conf = "[Mica]\nClientPath=/firmware.elf\nPedestal=qemu\nPedestalConf=\n".parse().unwrap();
-        let settings = Settings::merge(&conf, &Default::default()).unwrap();
+        let settings = Settings::merge(&NodeConfig::default(), &conf, &Default::default()).unwrap().settings;
         let resources =
             Resources::plan(&settings.wishes, &Asked::default(), &CpuSet::first(1), None).unwrap();
         let key = Key { namespace: Id::new("n").unwrap(), id: Id::new("a").unwrap() };

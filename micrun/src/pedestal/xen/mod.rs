@@ -79,6 +79,14 @@ impl Driver for XenDirect {
         Ok(CpuSet::first(Xen::find()?.info().await?.cpus))
     }
 
+    async fn cores_without_linux(&self, node: &Node) -> Result<Option<CpuSet>, DriverError> {
+        let linux = Xen::find()?.cores_of_dom0().await?;
+        Ok(match linux {
+            Some(linux) => Some(self.cores(node).await?.without(&linux)),
+            None => None,
+        })
+    }
+
     fn plan(&self, spec: &GuestSpec, node: &Node) -> Result<Box<dyn Plan>, PlanError> {
         let uuid = Uuid::random()
             .map_err(|error| PlanError::new(format!("the kernel gives no uuid: {error}"), "mount /proc"))?;

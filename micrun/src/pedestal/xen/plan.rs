@@ -62,6 +62,8 @@ impl XenPlan {
             weight,
             cap: cap(capacity, max_vcpus),
             vuart,
+            iomem: spec.settings.iomem.clone(),
+            network: spec.settings.network.clone(),
         };
         Ok(XenPlan {
             config,
@@ -124,13 +126,13 @@ mod tests {
     use micrun_image_spec::board::Boards;
 
     use super::*;
-    use crate::config::Settings;
+    use crate::config::{NodeConfig, Settings};
     use crate::id::{GuestName, Id, Key};
     use crate::resources::Asked;
 
     fn spec(conf: &str) -> GuestSpec {
         let conf = format!("[Mica]\nClientPath=/firmware.elf\nPedestal=xen\n{conf}").parse().unwrap();
-        let settings = Settings::merge(&conf, &Default::default()).unwrap();
+        let settings = Settings::merge(&NodeConfig::default(), &conf, &Default::default()).unwrap().settings;
         let cores = "0-3".parse().unwrap();
         let resources = Resources::plan(&settings.wishes, &Asked::default(), &cores, None).unwrap();
         let key = Key { namespace: Id::new("n").unwrap(), id: Id::new("0").unwrap() };

@@ -4,7 +4,7 @@ use micrun_image_spec::board::Boards;
 use micrun_image_spec::client_conf::ClientConf;
 
 use super::*;
-use crate::config::Settings;
+use crate::config::{NodeConfig, Settings};
 use crate::id::{GuestName, Id, Key};
 use crate::resources::Asked;
 
@@ -19,7 +19,7 @@ fn node() -> Node {
 /// A container of an image with these lines in its client.conf, for which the engine asks this.
 fn spec(lines: &str, asked: &Asked) -> GuestSpec {
     let conf: ClientConf = format!("{CONF}{lines}\n").parse().unwrap();
-    let settings = Settings::merge(&conf, &Default::default()).unwrap();
+    let settings = Settings::merge(&NodeConfig::default(), &conf, &Default::default()).unwrap().settings;
     let key = Key { namespace: Id::new("default").unwrap(), id: Id::new("0").unwrap() };
     GuestSpec {
         name: GuestName::of(&key),

@@ -8,13 +8,18 @@ use std::collections::VecDeque;
 pub struct Ring {
     bytes: VecDeque<u8>,
     capacity: usize,
+    /// Bytes forgotten that the reader has not been told of.
     lost: u64,
+    /// What it is told, as far as it is not written yet.
+    notice: Vec<u8>,
+    /// The notice was begun: it stays as it is.
+    begun: bool,
 }
 
 impl Ring {
     /// A buffer for at most `capacity` bytes. It takes no memory before it is used.
     pub fn new(capacity: usize) -> Ring {
-        Ring { bytes: VecDeque::new(), capacity, lost: 0 }
+        Ring { bytes: VecDeque::new(), capacity, lost: 0, notice: Vec::new(), begun: false }
     }
 
     /// Adds bytes, at the cost of the oldest ones.
@@ -28,19 +33,29 @@ impl Ring {
 
     /// The oldest bytes, as far as they lie together. After a loss, the first of them say so.
     pub fn front(&mut self) -> &[u8] {
-        if self.lost > 0 {
-            let notice =
-                format!("\r\n[micrun: {} bytes of output lost: the reader was too slow]\r\n", self.lost);
-            self.lost = 0;
-            for byte in notice.bytes().rev() {
-                self.bytes.push_front(byte);
-            }
+        if self.lost > 0 && !self.begun {
+            let lost = self.lost;
+            self.notice =
+                format!("\r\n[micrun: {lost} bytes of output lost: nobody took them in time]\r\n").into();
         }
-        self.bytes.as_slices().0
+        if self.notice.is_empty() { self.bytes.as_slices().0 } else { &self.notice }
     }
 
-    /// Forgets the `count` oldest bytes: they were written.
+    /// Forgets the `count` first bytes of [`Ring::front`]: they were written.
     pub fn consume(&mut self, count: usize) {
+        if !self.notice.is_empty() {
+            if !self.begun {
+                // What is lost from here on is told afterwards.
+                self.begun = true;
+                self.lost = 0;
+            }
+            self.notice.drain(..count.min(self.notice.len()));
+            if self.notice.is_empty() {
+                self.notice = Vec::new();
+                self.begun = false;
+            }
+            return;
+        }
         self.bytes.drain(..count.min(self.bytes.len()));
         if self.bytes.is_empty() {
             // An idle container keeps no buffer.
@@ -55,7 +70,7 @@ impl Ring {
 
     /// True if there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.lost == 0
+        self.bytes.is_empty() && self.lost == 0 && self.notice.is_empty()
     }
 }
 
@@ -84,6 +99,27 @@ mod tests {
         assert!(text.contains("2 bytes of output lost") && text.ends_with("cdef"), "{text:?}");
         ring.push(b"g");
         assert_eq!(take_all(&mut ring), b"g", "one loss is told once");
+    }
+
+    #[test]
+    fn a_notice_that_nobody_took_is_not_told_twice() {
+        let mut ring = Ring::new(4);
+        ring.push(b"abcdef");
+        assert!(String::from_utf8_lossy(ring.front()).contains(" 2 bytes"));
+        ring.push(b"gh");
+        let text = String::from_utf8(take_all(&mut ring)).unwrap();
+        assert!(text.contains(" 4 bytes") && text.matches("lost").count() == 1, "{text:?}");
+    }
+
+    #[test]
+    fn a_notice_that_was_begun_is_ended_and_the_next_loss_has_its_own() {
+        let mut ring = Ring::new(4);
+        ring.push(b"abcdef");
+        let begun = ring.front()[..10].to_vec();
+        ring.consume(10);
+        ring.push(b"g");
+        let text = String::from_utf8([begun, take_all(&mut ring)].concat()).unwrap();
+        assert!(text.contains(" 2 bytes") && text.contains(" 1 bytes") && text.ends_with("defg"), "{text:?}");
     }
 
     proptest! {

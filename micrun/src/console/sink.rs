@@ -1,46 +1,27 @@
-//! Where a guest's output goes, by the name that the engine gives it.
+//! Where a guest's output goes: a FIFO, a file, a logging program, or nowhere.
 
-use std::borrow::Cow;
-use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use rustix::fs::OFlags;
+use rustix::pipe::fcntl_setpipe_size;
 use tokio::net::unix::pipe;
 
 use super::ring::Ring;
 
-/// Why a stream cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum StreamError {
-    /// The operating system refused.
-    #[error("opening the {stream} of the container, {name}: {source}")]
-    Open {
-        /// stdin, stdout or stderr.
-        stream: &'static str,
-        /// What the engine called it.
-        name: String,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// Neither a FIFO nor a kind of URI that this build knows.
-    #[error("the {stream} of the container is {name}; use a FIFO (the default) or file:///PATH")]
-    Unsupported {
-        /// stdin, stdout or stderr.
-        stream: &'static str,
-        /// What the engine called it.
-        name: String,
-    },
-}
+/// How long to wait before a logging program's pipe is looked at again, at its guest's end: the kernel does
+/// not say when a pipe becomes empty.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
-/// One output stream: its buffer, and what it is written to.
-pub struct Output {
+/// One output stream: what it is written to, and what waits for that.
+pub struct Sink {
     target: Target,
     ring: Ring,
+    /// The last write failed, and the log says so already.
+    failing: bool,
 }
 
 enum Target {
@@ -50,71 +31,129 @@ enum Target {
         path: PathBuf,
     },
     File(File),
+    /// The pipe to a logging program. It has no other end here: without the program, writing fails.
+    Logger(pipe::Sender),
     Null,
 }
 
-impl Output {
-    /// Opens what `name` says: nothing, a FIFO's path, or a `file://` URI. Never waits for a reader, and keeps
-    /// `buffer` bytes for one that is slow.
+impl Sink {
+    /// Output that nobody wants.
+    pub fn null() -> Sink {
+        Sink::new(Target::Null, 0)
+    }
+
+    /// A FIFO, which is never waited for. It keeps `buffer` bytes for a reader that is slow, and asks the kernel for
+    /// a pipe of `pipe_size` bytes.
     ///
     /// # Errors
     ///
-    /// [`StreamError`].
-    pub fn open(stream: &'static str, name: &str, buffer: usize) -> Result<Output, StreamError> {
-        let failed = |source| StreamError::Open { stream, name: name.to_owned(), source };
-        let target = match Name::parse(name) {
-            Name::None => Target::Null,
-            Name::Fifo(path) => {
-                let pipe = pipe::OpenOptions::new().read_write(true).open_sender(path).map_err(failed)?;
-                Target::Fifo { pipe, path: path.to_owned() }
-            }
-            Name::File(path) => Target::File(open_log(&path).map_err(failed)?),
-            Name::Unknown => return Err(StreamError::Unsupported { stream, name: name.to_owned() }),
-        };
-        Ok(Output { target, ring: Ring::new(buffer) })
+    /// The system's refusal to open it.
+    pub fn fifo(path: &Path, buffer: usize, pipe_size: Option<usize>) -> io::Result<Sink> {
+        let pipe = pipe::OpenOptions::new().read_write(true).open_sender(path)?;
+        if let Some(size) = pipe_size
+            && let Err(error) = fcntl_setpipe_size(&pipe, size)
+        {
+            // Above /proc/sys/fs/pipe-max-size, or smaller than what is in it: it works as it is.
+            tracing::warn!(%error, size, path = %path.display(), "the FIFO keeps its size");
+        }
+        Ok(Sink::new(Target::Fifo { pipe, path: path.to_owned() }, buffer))
+    }
+
+    /// A file. Appends.
+    ///
+    /// # Errors
+    ///
+    /// The system's refusal to open it, or a file that is not a plain one.
+    pub fn file(path: &Path, buffer: usize) -> io::Result<Sink> {
+        Ok(Sink::new(Target::File(open_log(path)?), buffer))
+    }
+
+    /// The pipe to a logging program.
+    pub fn logger(pipe: pipe::Sender, buffer: usize) -> Sink {
+        Sink::new(Target::Logger(pipe), buffer)
+    }
+
+    fn new(target: Target, buffer: usize) -> Sink {
+        Sink { target, ring: Ring::new(buffer), failing: false }
     }
 
     /// Takes output and writes as much as the target takes now.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.ring.push(bytes);
         self.flush();
+        let written = if self.ring.is_empty() { self.write_through(bytes) } else { 0 };
+        self.ring.push(&bytes[written..]);
+    }
+
+    /// Writes past the empty ring; how much of it. What fails is kept like anything that was not taken.
+    fn write_through(&mut self, bytes: &[u8]) -> usize {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.target.write(&bytes[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.failed(&error);
+                    break;
+                }
+            }
+        }
+        written
     }
 
     /// Waits until the target takes bytes that it did not take before. Never returns while there are none.
     pub async fn wait_writable(&self) {
         match &self.target {
             // An error shows in the write that follows.
-            Target::Fifo { pipe, .. } if !self.ring.is_empty() => drop(pipe.writable().await),
+            Target::Fifo { pipe, .. } | Target::Logger(pipe) if !self.ring.is_empty() => {
+                drop(pipe.writable().await);
+            }
             _ => std::future::pending().await,
         }
     }
 
-    /// Writes what the target takes without waiting. A target that fails is given up, with its output.
+    /// Writes what the target takes without waiting.
     pub fn flush(&mut self) {
         while !self.ring.is_empty() {
-            let bytes = self.ring.front();
-            let written = match &mut self.target {
-                Target::Fifo { pipe, .. } => pipe.try_write(bytes),
-                // The page cache takes it; there is no way to ask a file whether it would wait.
-                Target::File(file) => file.write(bytes),
-                Target::Null => Ok(bytes.len()),
-            };
-            match written {
-                Ok(count) => self.ring.consume(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            match self.target.write(self.ring.front()) {
+                Ok(count) => {
+                    self.ring.consume(count);
+                    self.failing = false;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => self.give_up(&error),
+                Err(error) => return self.failed(&error),
             }
         }
     }
 
-    /// The reader is gone for good, or a disk is full: what waits for it is lost. A file may have room again
-    /// later.
-    fn give_up(&mut self, error: &io::Error) {
-        tracing::warn!(%error, "output of the container is lost");
-        self.ring.clear();
+    /// A pipe may be full, and a disk may have room again later. From a pipe without a reader nobody will ever read:
+    /// what waits for one is lost, and the guest goes on.
+    fn failed(&mut self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return;
+        }
+        if !self.failing {
+            let target = self.target.describe();
+            tracing::warn!(%error, target, "the output of the container cannot be written");
+        }
+        self.failing = true;
         if !matches!(self.target, Target::File(_)) {
+            self.ring.clear();
             self.target = Target::Null;
+        }
+    }
+
+    /// Waits until a log has everything: a file, or a logging program, which has it when it has read it. For other
+    /// readers the engine does not want to wait.
+    pub async fn flushed(&mut self) {
+        self.flush();
+        while matches!(self.target, Target::Logger(_)) && !self.ring.is_empty() {
+            self.wait_writable().await;
+            self.flush();
+        }
+        while let Target::Logger(pipe) = &self.target
+            && rustix::io::ioctl_fionread(pipe).is_ok_and(|unread| unread > 0)
+        {
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -122,7 +161,7 @@ impl Output {
     pub async fn finish(mut self) {
         self.let_go_of_reading_end();
         self.flush();
-        while matches!(self.target, Target::Fifo { .. }) && !self.ring.is_empty() {
+        while matches!(self.target, Target::Fifo { .. } | Target::Logger(_)) && !self.ring.is_empty() {
             self.wait_writable().await;
             self.flush();
         }
@@ -144,6 +183,32 @@ impl Output {
     }
 }
 
+impl Target {
+    /// Writes without waiting.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = match self {
+            Target::Fifo { pipe, .. } | Target::Logger(pipe) => pipe.try_write(bytes),
+            // The page cache takes it; there is no way to ask a file whether it would wait.
+            Target::File(file) => file.write(bytes),
+            Target::Null => Ok(bytes.len()),
+        };
+        match written {
+            // Nothing that is open here does that; it would be tried for ever.
+            Ok(0) if !bytes.is_empty() => Err(io::ErrorKind::WriteZero.into()),
+            other => other,
+        }
+    }
+
+    fn describe(&self) -> &'static str {
+        match self {
+            Target::Fifo { .. } => "a FIFO",
+            Target::File(_) => "a file",
+            Target::Logger(_) => "a logging program",
+            Target::Null => "nothing",
+        }
+    }
+}
+
 /// Opens a log as containerd's own shim does: made with its folder where it is missing, readable for all.
 /// Anything but a plain file is refused, and never waited for.
 fn open_log(path: &Path) -> io::Result<File> {
@@ -154,74 +219,4 @@ fn open_log(path: &Path) -> io::Result<File> {
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let file = OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a plain file")) }
-}
-
-/// Opens the stdin of a container, where it has one. Reading and writing, so that clients may come and go
-/// without an end of file.
-///
-/// # Errors
-///
-/// [`StreamError`].
-pub fn open_stdin(name: &str) -> Result<Option<pipe::Receiver>, StreamError> {
-    let stream = "stdin";
-    match Name::parse(name) {
-        Name::None => Ok(None),
-        Name::Fifo(path) => pipe::OpenOptions::new()
-            .read_write(true)
-            .open_receiver(path)
-            .map(Some)
-            .map_err(|source| StreamError::Open { stream, name: name.to_owned(), source }),
-        Name::File(_) | Name::Unknown => Err(StreamError::Unsupported { stream, name: name.to_owned() }),
-    }
-}
-
-/// What an engine calls a stream.
-#[derive(Debug, PartialEq, Eq)]
-enum Name<'a> {
-    None,
-    Fifo(&'a Path),
-    File(PathBuf),
-    Unknown,
-}
-
-impl Name<'_> {
-    fn parse(name: &str) -> Name<'_> {
-        let absolute = |path| Some(Path::new(path)).filter(|path: &&Path| path.is_absolute());
-        match name.split_once("://") {
-            None if name.is_empty() => Name::None,
-            None => absolute(name).map_or(Name::Unknown, Name::Fifo),
-            Some(("fifo", path)) => absolute(path).map_or(Name::Unknown, Name::Fifo),
-            // A URI: percent-encoded, and what follows a `?` is not part of the path.
-            Some(("file", path)) => {
-                let path = path.split('?').next().unwrap_or(path);
-                let path: Cow<'_, [u8]> = percent_decode_str(path).into();
-                let path = PathBuf::from(OsStr::from_bytes(&path));
-                if path.is_absolute() { Name::File(path) } else { Name::Unknown }
-            }
-            Some(_) => Name::Unknown,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        let fifo = |path| Name::Fifo(Path::new(path));
-        let table = [
-            ("", Name::None),
-            ("/run/containerd/fifo/1/x-stdout", fifo("/run/containerd/fifo/1/x-stdout")),
-            ("fifo:///run/x", fifo("/run/x")),
-            ("file:///var/log/x.log", Name::File("/var/log/x.log".into())),
-            ("file:///var/log/a%20b.log", Name::File("/var/log/a b.log".into())),
-            ("binary:///usr/bin/logger?id=1", Name::Unknown),
-            ("relative", Name::Unknown),
-            ("file://relative", Name::Unknown),
-        ];
-        for (name, expected) in table {
-            assert_eq!(Name::parse(name), expected, "{name}");
-        }
-    }
 }

@@ -17,9 +17,11 @@ use crate::bundle::{Bundle, BundleError, Mount};
 use crate::config::node::NodeConfigError;
 use crate::config::settings::Denied;
 use crate::config::{Explanation, NodeConfig, given};
-use crate::console::{Hub, Stdio, StreamError};
+use crate::console::{Hub, Loggers, Setup, Stdio, StreamError};
 use crate::id::{GuestName, Key};
-use crate::pedestal::{self, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, PlanError, Record};
+use crate::pedestal::{
+    self, Console, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, PlanError, Record,
+};
 use crate::reservations::{self, ReservationError};
 use crate::resources::{ResourceError, Resources};
 use crate::store::{Entry, State, Store, StoreError};
@@ -36,6 +38,8 @@ pub struct Context {
     pub store: Store,
     /// Where events go.
     pub events: Events,
+    /// The logging programs that run.
+    pub loggers: Loggers,
 }
 
 /// What the engine asks for.
@@ -136,6 +140,7 @@ impl Context {
         let resources = Resources::plan(&image.settings.wishes, &image.asked, &cores, None)?;
         given::settle(&mut image.explanation, &image.asked, &resources);
         explain(entry, &image.explanation);
+        let setup = Setup::from(&image.config.console);
         let share = Share::new(&image.settings, image.asked, cores, resources.clone());
         let spec = GuestSpec {
             key: request.key.clone(),
@@ -152,27 +157,36 @@ impl Context {
         state.guest = Some(plan.record());
         state.claims = plan.claims();
         reservations::take(&self.store, &request.key, entry, &state, driver.as_ref()).await?;
-        let created = plan.create().await?;
-        let record = created.record.clone();
+        let Created { guest, record, console, events } = plan.create().await?;
         state.guest = Some(record.clone());
-        state.pid = created.guest.pid().unwrap_or(state.pid);
-        let parts = match entry.save(&state) {
-            Ok(()) => Parts::connect(
-                Arc::clone(&driver),
-                node,
-                created,
-                share,
-                state,
-                &request.stdio,
-                &image.config,
-            )
-            .map_err(CreateFailure::from),
+        state.pid = guest.pid().unwrap_or(state.pid);
+        let connected = match entry.save(&state) {
+            Ok(()) => self.connect(console, request, &setup).await.map_err(CreateFailure::from),
             Err(error) => Err(error.into()),
         };
-        if parts.is_err() {
-            driver.destroy(&record).await.map_err(CreateFailure::NotFreed)?;
+        match connected {
+            Ok((hub, interrupts)) => {
+                Ok(Parts { driver, node: node.clone(), guest, record, share, state, events, hub, interrupts })
+            }
+            Err(failure) => {
+                drop(guest);
+                driver.destroy(&record).await.map_err(CreateFailure::NotFreed)?;
+                Err(failure)
+            }
         }
-        parts
+    }
+
+    /// Connects a guest's console to the engine's streams, before its first instruction.
+    async fn connect(
+        &self,
+        console: Option<Console>,
+        request: &CreateRequest,
+        setup: &Setup,
+    ) -> Result<(Hub, mpsc::UnboundedReceiver<()>), StreamError> {
+        let (interrupts_in, interrupts) = mpsc::unbounded_channel();
+        let CreateRequest { key, stdio, .. } = request;
+        let hub = Hub::open(stdio, key, setup, &self.loggers, console, interrupts_in).await?;
+        Ok((hub, interrupts))
     }
 
     /// The first driver that serves the pedestal and lacks nothing on this node.
@@ -243,22 +257,4 @@ struct Parts {
     events: mpsc::UnboundedReceiver<Event>,
     hub: Hub,
     interrupts: mpsc::UnboundedReceiver<()>,
-}
-
-impl Parts {
-    /// Connects a guest's console to the engine's streams, before its first instruction.
-    fn connect(
-        driver: Arc<dyn Driver>,
-        node: &Node,
-        created: Created,
-        share: Share,
-        state: State,
-        stdio: &Stdio,
-        config: &NodeConfig,
-    ) -> Result<Parts, StreamError> {
-        let Created { guest, record, console, events } = created;
-        let (interrupts_in, interrupts) = mpsc::unbounded_channel();
-        let hub = Hub::open(stdio, console, interrupts_in, &config.console)?;
-        Ok(Parts { driver, node: node.clone(), guest, record, share, state, events, hub, interrupts })
-    }
 }

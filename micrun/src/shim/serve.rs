@@ -19,6 +19,7 @@ use super::task::Service;
 use super::{ActionError, EVENTS_ADDRESS, key, log, runtime};
 use crate::config::NodeConfig;
 use crate::config::node::{self, LogLevel, NodeConfigError};
+use crate::console::Loggers;
 use crate::container::create::Context;
 use crate::container::events::Events;
 use crate::id::Id;
@@ -58,6 +59,7 @@ fn run(flags: &Flags, namespace: Id, config: Result<NodeConfig, NodeConfigError>
     let events_address = std::env::var(EVENTS_ADDRESS).map_err(ActionError::when("finding containerd"))?;
     runtime()?.block_on(async {
         let (events, queue) = Events::queue();
+        let loggers = Loggers::default();
         tokio::spawn(Publisher::new(namespace.clone(), &events_address).run(queue));
         let context = Context {
             drivers: pedestal::drivers(),
@@ -65,6 +67,7 @@ fn run(flags: &Flags, namespace: Id, config: Result<NodeConfig, NodeConfigError>
             config,
             store: Store::at(store::ROOT),
             events: events.clone(),
+            loggers: loggers.clone(),
         };
         let shared = Shared::new(context, namespace, format!("unix://{}", flags.socket));
         let server =
@@ -77,6 +80,8 @@ fn run(flags: &Flags, namespace: Id, config: Result<NodeConfig, NodeConfigError>
         if timeout(LAST_EVENTS, events.flush()).await.is_err() {
             tracing::warn!("containerd did not take the last events");
         }
+        // All but always there is none left. One that hangs must not stay behind.
+        loggers.gone().await;
         Ok(())
     })
 }

@@ -19,6 +19,7 @@ use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::shim_async::{Client, TaskClient};
 use containerd_shim_protos::ttrpc::{self, Code, context};
 use micrun::config::NodeConfig;
+use micrun::console::Loggers;
 use micrun::container::create::Context;
 use micrun::container::events::Events;
 use micrun::id::Id;
@@ -41,6 +42,7 @@ pub struct Shim {
     pub client: Client,
     pub containerd: Containerd,
     pub shared: Arc<Shared>,
+    pub loggers: Loggers,
     server: Option<shim::Server>,
 }
 
@@ -50,20 +52,31 @@ impl Shim {
         Shim::on(Node::new(Boards::builtin(), []), driver).await
     }
 
+    /// A shim with one driver, whose operator has decided.
+    pub async fn configured(config: NodeConfig, driver: impl Driver + 'static) -> Shim {
+        Shim::with(config, Node::new(Boards::builtin(), []), driver).await
+    }
+
     /// A shim with one driver on this node.
     pub async fn on(node: Node, driver: impl Driver + 'static) -> Shim {
+        Shim::with(NodeConfig::default(), node, driver).await
+    }
+
+    async fn with(config: NodeConfig, node: Node, driver: impl Driver + 'static) -> Shim {
         // A tmpfs, as /run is: no test waits for a disk.
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let containerd = Containerd::start(dir.path().join("events.sock")).await;
         let namespace = Id::new("test").unwrap();
         let (events, queue) = Events::queue();
         tokio::spawn(Publisher::new(namespace.clone(), &containerd.address()).run(queue));
+        let loggers = Loggers::default();
         let context = Context {
             drivers: vec![Arc::new(driver)],
             node: Ok(node),
-            config: Ok(NodeConfig::default()),
+            config: Ok(config),
             store: Store::at(dir.path().join("state")),
             events,
+            loggers: loggers.clone(),
         };
         let socket = dir.path().join("shim.sock");
         let address = format!("unix://{}", socket.display());
@@ -71,7 +84,8 @@ impl Shim {
         let listener = UnixListener::bind(&socket).unwrap();
         let server = shim::Server::start(listener, Arc::clone(&shared)).await.unwrap();
         let client = Client::connect(&address).await.unwrap();
-        Shim { task: TaskClient::new(client.clone()), client, containerd, shared, server: Some(server), dir }
+        let task = TaskClient::new(client.clone());
+        Shim { task, client, containerd, shared, loggers, server: Some(server), dir }
     }
 
     /// The state directory of a container.

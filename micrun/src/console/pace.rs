@@ -134,7 +134,7 @@ mod tests {
             }
             for (first, (begin, _)) in log.iter().enumerate() {
                 let within = log[first..].iter().take_while(|(at, _)| *at < *begin + interval * MS);
-                prop_assert!(within.map(|(_, count)| count).sum::<usize>() <= 2 * bytes - 1);
+                prop_assert!(within.map(|(_, count)| count).sum::<usize>() <= bytes);
             }
         }
     }

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::config::Settings;
 use crate::config::node::ConsoleConfig;
 use crate::id::Key;
 use crate::pedestal;
@@ -68,9 +69,10 @@ pub struct Setup {
     pub pacing: Option<Pacing>,
 }
 
-impl From<&ConsoleConfig> for Setup {
-    fn from(config: &ConsoleConfig) -> Setup {
-        Setup { buffer: config.buffer, ctrl_c: config.ctrl_c, pipe_size: None, pacing: None }
+impl Setup {
+    /// As the node and the container have it. Without an OS that says otherwise, input goes as fast as it is taken.
+    pub fn new(config: &ConsoleConfig, settings: &Settings) -> Setup {
+        Setup { buffer: config.buffer, ctrl_c: config.ctrl_c, pipe_size: settings.pipe_size, pacing: None }
     }
 }
 

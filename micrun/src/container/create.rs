@@ -140,7 +140,7 @@ impl Context {
         let resources = Resources::plan(&image.settings.wishes, &image.asked, &cores, None)?;
         given::settle(&mut image.explanation, &image.asked, &resources);
         explain(entry, &image.explanation);
-        let setup = Setup::from(&image.config.console);
+        let setup = Setup::new(&image.config.console, &image.settings);
         let share = Share::new(&image.settings, image.asked, cores, resources.clone());
         let spec = GuestSpec {
             key: request.key.clone(),

@@ -3,8 +3,9 @@
 use std::io::Read;
 
 use micrun::config::NodeConfig;
+use rustix::pipe::fcntl_getpipe_size;
 
-use crate::client::{Client, run};
+use crate::client::{Client, run, run_request};
 use crate::support::Shim;
 use crate::support::echo::Echo;
 
@@ -65,4 +66,18 @@ async fn a_reader_may_leave_in_the_midst_of_a_flood() {
     client.stdout.read_exact(&mut [0; 1000]).unwrap();
     client.type_all(b"[after]").await;
     client.expect("[after]").await;
+}
+
+/// A container may ask for larger pipes, and is not refused where the kernel does not give them.
+#[tokio::test]
+async fn the_pipes_have_the_size_that_was_asked_for() {
+    for (asked, expected) in [("262144", 262_144), ("1125899906842624", 65536)] {
+        let shim = Shim::start(Echo::default()).await;
+        let mut client = Client::new(shim.dir.path());
+        let request = client.request(&shim, false);
+        shim.bundle("a").annotate(&[("org.openeuler.micrun.runtime.pipe_size", asked)]);
+        run_request(&shim, &request).await;
+        client.expect("echo ready").await;
+        assert_eq!(fcntl_getpipe_size(&client.stdout).unwrap(), expected, "{asked} bytes were asked for");
+    }
 }

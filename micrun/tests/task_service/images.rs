@@ -1,0 +1,110 @@
+//! Images and bundles that must not run.
+
+use std::fs;
+
+use containerd_shim_protos::ttrpc::Code;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use crate::support::echo::{Echo, Script};
+use crate::support::{Shim, is_empty, refusal};
+
+#[tokio::test]
+async fn an_image_that_cannot_run_is_refused_in_one_sentence_and_leaves_nothing() {
+    let shim = Shim::start(Echo::default()).await;
+    let outside = ("org.openeuler.micrun.container.firmware_path", "/../etc/passwd");
+    let no_file = ("org.openeuler.micrun.container.firmware_path", "/none.elf");
+    let zeros = format!("sha256:{}", "0".repeat(64));
+    let wrong_hash = ("org.openeuler.micrun.container.firmware_hash", zeros.as_str());
+    let no_pedestal = ("org.openeuler.micrun.ped.pedestal", "xen");
+    for (annotation, said) in [
+        (outside, "firmware_path"),
+        (no_file, "/none.elf"),
+        (wrong_hash, "/firmware.elf in the image is sha256:"),
+        (no_pedestal, "pedestal xen"),
+    ] {
+        let bundle = shim.bundle("bad");
+        bundle.annotate(&[annotation]);
+        let (code, text) = refusal(shim.create("bad", &bundle).await);
+        assert!(matches!(code, Code::INVALID_ARGUMENT | Code::FAILED_PRECONDITION), "{code:?} {text}");
+        assert!(text.contains("bad") && text.contains(said) && text.contains(';'), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+        assert!(is_empty(&shim.dir.path().join("state")));
+        assert_eq!(refusal(shim.state("bad").await).0, Code::NOT_FOUND);
+    }
+    assert!(shim.containerd.topics().is_empty(), "nobody is told of what never was");
+}
+
+#[tokio::test]
+async fn an_image_without_client_conf_is_no_image_of_ours() {
+    let shim = Shim::start(Echo::default()).await;
+    let bundle = shim.bundle("bad");
+    fs::remove_file(bundle.rootfs().join("client.conf")).unwrap();
+    let (code, text) = refusal(shim.create("bad", &bundle).await);
+    assert_eq!(code, Code::INVALID_ARGUMENT);
+    assert!(text.contains("/client.conf") && text.contains("micrun-image-builder"), "{text}");
+    assert!(is_empty(&shim.dir.path().join("state")));
+}
+
+#[tokio::test]
+async fn links_of_the_image_stay_in_the_image_and_special_files_are_refused() {
+    let shim = Shim::start(Echo::default()).await;
+    let bundle = shim.bundle("a");
+    let firmware = bundle.rootfs().join("firmware.elf");
+    fs::remove_file(&firmware).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &firmware).unwrap();
+    let (_, text) = refusal(shim.create("a", &bundle).await);
+    assert!(text.contains("the image has no /firmware.elf"), "the image's /etc is meant: {text}");
+
+    for special in [FileType::Directory, FileType::Fifo, FileType::Socket] {
+        fs::remove_file(&firmware).or_else(|_| fs::remove_dir(&firmware)).unwrap();
+        match special {
+            FileType::Directory => fs::create_dir(&firmware).unwrap(),
+            _ => mknodat(CWD, &firmware, special, Mode::RUSR, 0).unwrap(),
+        }
+        let (_, text) = refusal(shim.create("a", &bundle).await);
+        assert!(text.contains("not a plain file"), "{special:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_firmware_that_would_fill_the_nodes_memory_is_refused() {
+    let shim = Shim::start(Echo::default()).await;
+    let bundle = shim.bundle("a");
+    let firmware = fs::File::create(bundle.rootfs().join("firmware.elf")).unwrap();
+    firmware.set_len(3 << 30).unwrap();
+    let (code, text) = refusal(shim.create("a", &bundle).await);
+    assert_eq!(code, Code::INVALID_ARGUMENT);
+    assert!(text.contains("3221225472 bytes"), "{text}");
+    assert!(is_empty(&shim.dir.path().join("state")));
+}
+
+#[tokio::test]
+async fn a_bundle_without_a_valid_config_json_is_refused() {
+    let shim = Shim::start(Echo::default()).await;
+    let bundle = shim.bundle("bad");
+    let config = bundle.path.join("config.json");
+    fs::remove_file(&config).unwrap();
+    let missing = (None, Code::INTERNAL);
+    let invalid = ["", "{", r#"{"root": 7}"#].map(|text| (Some(text), Code::INVALID_ARGUMENT));
+    for (text, expected) in std::iter::once(missing).chain(invalid) {
+        if let Some(text) = text {
+            fs::write(&config, text).unwrap();
+        }
+        let (code, words) = refusal(shim.create("bad", &bundle).await);
+        assert_eq!(code, expected, "{words}");
+        assert!(words.contains("config.json"), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_half_way_is_undone() {
+    for script in
+        [Script { refuse_plan: true, ..Script::default() }, Script { fail_create: true, ..Script::default() }]
+    {
+        let echo = Echo::with(script);
+        let shim = Shim::start(echo.clone()).await;
+        let (_, text) = refusal(shim.create("a", &shim.bundle("a")).await);
+        assert!(text.contains("container test/a: "), "{text}");
+        assert!(echo.daemon.guests().is_empty() && is_empty(&shim.dir.path().join("state")));
+    }
+}

@@ -121,6 +121,7 @@ impl Owner {
         }
         reservations::settle(&self.info.key, &self.entry, &mut self.state);
         self.set(Status::Running);
+        self.set_alarm();
         let pid = self.snapshot.borrow().pid;
         self.publish(TaskEvent::Started { pid });
         Ok(pid)

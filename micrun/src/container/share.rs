@@ -1,6 +1,8 @@
 //! A container's share of the node: what was asked for, what was given, and how the one follows from the other
 //! again when the engine asks for something else.
 
+use std::time::Duration;
+
 use crate::config::Settings;
 use crate::resources::{Asked, Change, CpuSet, ResourceError, Resources, Wishes};
 
@@ -15,6 +17,9 @@ pub struct Share {
     pub given: Resources,
     /// Nothing may change while the guest lives.
     pub fixed: bool,
+    /// How long the guest may run, from its start on; the clock goes on while it is paused, since its cores and memory stay
+    /// taken.
+    pub time: Option<Duration>,
 }
 
 /// A step to another share. Taken one by one, and undone in reverse where one fails.
@@ -29,7 +34,14 @@ pub struct Step {
 impl Share {
     /// The share of a new container on a node whose guests can have `cores`, where somebody asked for any.
     pub fn new(settings: &Settings, asked: Asked, cores: CpuSet, given: Resources) -> Share {
-        Share { wishes: settings.wishes.clone(), asked, cores, given, fixed: settings.static_resources }
+        Share {
+            wishes: settings.wishes.clone(),
+            asked,
+            cores,
+            given,
+            fixed: settings.static_resources,
+            time: settings.auto_close,
+        }
     }
 
     /// Whether the cores that guests can have are known. An update that names cores needs them.

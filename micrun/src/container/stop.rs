@@ -1,4 +1,4 @@
-//! How a guest is ended: by a signal of the engine's, by Ctrl-C, or because it did not follow.
+//! How a guest is ended: by a signal of the engine's, by Ctrl-C, by the clock, or because it did not follow.
 
 use std::time::Duration;
 
@@ -13,7 +13,12 @@ use crate::pedestal::{ExitCause, ExitNotice};
 /// How long a guest that cannot be forced may take to follow a request, before it is declared stopped.
 const UNFORCED_STOP: Duration = Duration::from_secs(2);
 
+/// How long a guest whose time is over may take to follow, before it is forced: there is no engine here that would do so.
+/// docker's and nerdctl's default.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
 pub(super) const SIGKILL: u8 = 9;
+const SIGTERM: u8 = 15;
 /// Signals that end nothing: 0 (the existence check), SIGCHLD, SIGCONT, SIGURG, SIGWINCH (signal(7)).
 const HARMLESS_SIGNALS: [u32; 5] = [0, 17, 18, 23, 28];
 /// The highest signal number of Linux (`_NSIG`).
@@ -22,6 +27,10 @@ const LAST_SIGNAL: u32 = 64;
 /// What happens by itself at its time, unless the guest ends first. There is one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alarm {
+    /// The time that it may run is over: it is asked to stop.
+    TimeIsOver,
+    /// It was asked for that and went on: it is forced.
+    Force,
     /// It was asked, cannot be forced and went on: it is declared stopped.
     GiveUp,
 }
@@ -48,9 +57,28 @@ impl Owner {
         }
     }
 
+    /// From the start on a guest runs for the time that it has, where it has one.
+    pub(super) fn set_alarm(&mut self) {
+        if let Some(time) = self.share.time {
+            self.alarm.get_or_insert_with(|| (Instant::now() + time, Alarm::TimeIsOver));
+        }
+    }
+
     pub(super) async fn on_alarm(&mut self, alarm: Alarm) {
         self.alarm = None;
         match alarm {
+            Alarm::TimeIsOver => {
+                tracing::info!(container = %self.info.key, "its time is over (container.auto_close)");
+                let stopped = self.stop(KillReason::Signal(SIGTERM), false).await;
+                if self.status() != Status::Stopped {
+                    self.alarm.get_or_insert_with(|| (Instant::now() + LAST_WORDS, Alarm::Force));
+                }
+                self.tell(stopped);
+            }
+            Alarm::Force => {
+                let stopped = self.stop_by_force().await;
+                self.tell(stopped);
+            }
             Alarm::GiveUp => {
                 tracing::warn!(
                     container = %self.info.key,
@@ -58,6 +86,13 @@ impl Owner {
                 );
                 self.finish(ExitCause::Stopped).await;
             }
+        }
+    }
+
+    /// Nobody else is there to be told.
+    fn tell(&self, stopped: Result<(), ContainerError>) {
+        if let Err(error) = stopped {
+            tracing::warn!(container = %self.info.key, %error, "the guest could not be stopped when its time was over");
         }
     }
 
@@ -92,9 +127,9 @@ impl Owner {
         if can.ask {
             self.ask().await;
         }
-        if self.status() != Status::Stopped {
-            // Kept from an earlier request: asking again does not extend the time.
-            self.alarm.get_or_insert_with(|| (Instant::now() + UNFORCED_STOP, Alarm::GiveUp));
+        // Kept from an earlier request: asking again does not extend the time.
+        if self.status() != Status::Stopped && !matches!(self.alarm, Some((_, Alarm::GiveUp))) {
+            self.alarm = Some((Instant::now() + UNFORCED_STOP, Alarm::GiveUp));
         }
         Ok(())
     }

@@ -124,7 +124,7 @@ pub const CLIENT_CONF: &str =
     "[Mica]\nName=x\nClientPath=/firmware.elf\nPedestal=qemu\nPedestalConf=\n\n[MicRun]\nboard=qemu_arm64\n";
 
 impl Bundle {
-    fn new(path: PathBuf) -> Bundle {
+    pub fn new(path: PathBuf) -> Bundle {
         fs::create_dir_all(path.join("rootfs")).unwrap();
         let bundle = Bundle { path };
         bundle.annotate(&[]);

@@ -19,7 +19,7 @@ async fn a_stream_that_is_not_there_is_refused_and_the_guest_undone() {
     let fifo = shim.dir.path().join("fifo");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let log_on_a_fifo = format!("file://{}", fifo.display());
-    for stdout in ["/nowhere/fifo", "binary:///usr/bin/logger", "relative", &log_on_a_fifo] {
+    for stdout in ["/nowhere/fifo", "binary:///no/such/logger", "relative", &log_on_a_fifo] {
         let request = CreateTaskRequest {
             bundle: shim.bundle("a").text(),
             stdout: stdout.to_owned(),

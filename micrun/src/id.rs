@@ -92,6 +92,14 @@ impl GuestName {
         GuestName(format!("{}-{}", &id[..id.len().min(RECOGNISABLE)], &hex[..16]))
     }
 
+    /// Whether a name looks like one of these. Others may choose such names, too.
+    pub fn resembles(text: &str) -> bool {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        text.rsplit_once('-').is_some_and(|(id, digits)| {
+            (1..=RECOGNISABLE).contains(&id.len()) && digits.len() == 16 && digits.bytes().all(is_digit)
+        })
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -121,6 +129,16 @@ mod tests {
         assert!(name("default", &long).starts_with("xxxxxxxxxxxx-"));
         assert_ne!(name("default", "web"), name("k8s.io", "web"));
         assert_ne!(name("a", "b"), name("default", "b"));
+    }
+
+    #[test]
+    fn such_names_are_recognised() {
+        assert!(GuestName::resembles(&name("default", "a-b")) && GuestName::resembles(&name("k8s.io", "0")));
+        for other in
+            ["Domain-0", "zephyr", "-44fc86fea88966b1", "0-44fc86fea88966bX", "0-44fc86fea88966b11", ""]
+        {
+            assert!(!GuestName::resembles(other), "{other}");
+        }
     }
 
     #[test]

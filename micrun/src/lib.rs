@@ -13,10 +13,12 @@
 //! - [`hypervisor`]: Xen, as several pedestals use it.
 //! - [`bundle`]: what the engine hands over: config.json and the root file system.
 //! - [`store`]: what outlives a process, under one state directory.
+//! - [`check`]: what this node can run, and what was left behind on it.
 //! - [`process`]: a process named by pid and start time, so that no stranger is signalled.
 //! - [`tty`]: a terminal device as a stream of bytes.
 
 pub mod bundle;
+pub mod check;
 pub mod config;
 pub mod console;
 pub mod container;

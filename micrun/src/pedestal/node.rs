@@ -45,16 +45,21 @@ impl Node {
     ///
     /// A board file that cannot be read or is not valid.
     pub fn read() -> Result<Node, BoardError> {
+        Ok(Node { boards: Boards::load(&[PathBuf::from(BOARDS_DIR)])?, ..Node::without_own_boards() })
+    }
+
+    /// Reads the node without the boards of its own.
+    pub fn without_own_boards() -> Node {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let dirs = std::env::split_paths(&path).chain(PROGRAM_DIRS.map(PathBuf::from));
         let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
-        Ok(Node {
+        Node {
             on_xen: read(HYPERVISOR).trim() == "xen",
             // A kernel that does not say has at least the one that this runs on.
             cores: read(PRESENT_CPUS).parse().unwrap_or_else(|_| CpuSet::first(1)),
             online: read(ONLINE_CPUS).parse().unwrap_or_else(|_| CpuSet::first(1)),
-            ..Node::new(Boards::load(&[PathBuf::from(BOARDS_DIR)])?, dirs)
-        })
+            ..Node::new(Boards::builtin(), dirs)
+        }
     }
 
     /// A node of one core with these boards that looks for programs in these folders.

@@ -39,7 +39,7 @@ pub struct MicadDriver {
 }
 
 /// The name of this driver in records.
-const NAME: &str = "micad";
+pub(crate) const NAME: &str = "micad";
 
 /// Where the daemon makes the ttys of guests.
 const DEV: &str = "/dev";

@@ -26,12 +26,13 @@ pub mod qmp;
 mod watcher;
 
 use plan::QemuPlan;
+pub use plan::debian_package;
 
 /// Runs guests in QEMU's system emulators.
 pub struct Qemu;
 
 /// The name of this driver in records.
-const NAME: &str = "qemu";
+pub(crate) const NAME: &str = "qemu";
 
 /// What is on disk for a guest: its emulator, once there is one.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -100,7 +100,7 @@ fn find_emulator(arch: Arch, node: &Node) -> Result<PathBuf, PlanError> {
 }
 
 /// The package of Debian and Ubuntu that has the emulator for an architecture.
-fn debian_package(arch: Arch) -> &'static str {
+pub fn debian_package(arch: Arch) -> &'static str {
     match arch {
         Arch::Aarch64 | Arch::Arm => "qemu-system-arm",
         Arch::Riscv64 | Arch::Riscv32 => "qemu-system-misc",

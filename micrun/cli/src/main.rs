@@ -1,5 +1,6 @@
 //! The command `micrun`: what an operator asks a node. It reads what shims write and changes nothing.
 //!
+//! - [`check`]: what this node can run, and what was left behind on it.
 //! - [`config`]: what micrun.conf says.
 //! - `man`, and completions here: the command line for people.
 //! - [`print`]: tables, JSON, colours.
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use micrun::config::node::NodeConfigError;
 
+mod check;
 mod config;
 mod man;
 mod print;
@@ -28,6 +30,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  micrun check
   micrun config
   source <(micrun completions bash)
   micrun man | man -l -
@@ -43,6 +46,8 @@ Examples:
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show what this node can run, and what was left behind on it
+    Check(check::CheckArgs),
     /// Show what micrun.conf and its drop-ins say, or try a file
     Config(config::ConfigArgs),
     /// Print a completion script for a shell
@@ -82,6 +87,7 @@ const DIED_OF_SIGPIPE: u8 = 128 + 13;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Check(args) => check::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Man(args) => man::run(&args, Cli::command()),
         Command::Completions { shell } => {

@@ -45,7 +45,7 @@ fn lacks(
     emulators: &[Emulator],
 ) -> Option<String> {
     if pedestals.iter().any(|serving| serving.pedestal == pedestal && serving.driver.is_none()) {
-        return Some(format!("no driver for the pedestal {pedestal}"));
+        return Some(format!("nothing serves the pedestal {pedestal} here"));
     }
     let needed = emulators.iter().find(|emulator| emulator.arch == board.arch)?;
     (pedestal == Pedestal::Qemu && needed.program.is_none())

@@ -1,6 +1,7 @@
 //! What no live shim answers for.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -37,6 +38,16 @@ pub enum Kind {
     Domain,
     /// A client of micad.
     Client,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Container => "container",
+            Kind::Domain => "domain",
+            Kind::Client => "client of micad",
+        })
+    }
 }
 
 /// What was found, and what kept from finding more.

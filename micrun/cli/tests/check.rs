@@ -1,0 +1,52 @@
+//! `micrun check` as an operator runs it.
+#![allow(clippy::unwrap_used, reason = "a test may stop at once")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use micrun::id::{Id, Key};
+use micrun::store::Store;
+
+fn check(state: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_micrun"));
+    command.arg("check").arg("--state").arg(state).args(more).output().unwrap()
+}
+
+fn key(id: &str) -> Key {
+    Key { namespace: Id::new("default").unwrap(), id: Id::new(id).unwrap() }
+}
+
+#[test]
+fn what_a_killed_shim_left_is_told_with_its_remedy_and_a_live_one_is_not() {
+    let state = tempfile::tempdir().unwrap();
+    let store = Store::at(state.path());
+    let live = store.reserve(&key("live")).unwrap();
+    assert!(!said(&check(state.path(), &[])).contains("left behind"));
+    drop(store.reserve(&key("dead")).unwrap());
+    let output = check(state.path(), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = said(&output);
+    assert!(said.contains("container    default/dead  its shim is gone"), "{said}");
+    assert!(!said.contains("default/live"), "{said}");
+    drop(live);
+}
+
+#[test]
+fn programs_read_the_same() {
+    let state = tempfile::tempdir().unwrap();
+    drop(Store::at(state.path()).reserve(&key("dead")).unwrap());
+    let output = check(state.path(), &["--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["left_behind"][0]["kind"], "container");
+    assert_eq!(report["left_behind"][0]["name"], "default/dead");
+    let serving = |pedestal: &str| {
+        let all = report["pedestals"].as_array().unwrap();
+        all.iter().find(|one| one["pedestal"] == pedestal).unwrap()["driver"].clone()
+    };
+    assert_eq!(serving("remoteproc"), serde_json::Value::Null, "no driver yet");
+    assert_eq!(report["boards"].as_array().unwrap().len(), 10, "all built-in boards");
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}

@@ -113,6 +113,14 @@ impl Containerd {
         &self.release
     }
 
+    /// The PID of the daemon, outside.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn pid(&self) -> Result<u32> {
+        self.daemon.as_ref().map(Child::id).context("containerd is not running")
+    }
+
     /// containerd's own namespace for our containers.
     pub fn containers(&self) -> &str {
         &self.containers

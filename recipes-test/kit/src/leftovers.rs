@@ -28,7 +28,33 @@ impl Baseline {
     }
 }
 
+/// How much there is of what containers leave behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Processes, containerd among them.
+    pub processes: usize,
+    /// Mounts.
+    pub mounts: usize,
+    /// Files, sockets and FIFOs below `/run`, and the folders of single containers.
+    pub files: usize,
+    /// Cgroups of single containers.
+    pub cgroups: usize,
+}
+
 impl Containerd {
+    /// Counts.
+    ///
+    /// # Errors
+    /// If the namespace is gone.
+    pub fn census(&self) -> Result<Census> {
+        Ok(Census {
+            processes: self.namespace.processes()?.len(),
+            mounts: self.namespace.mounts()?.len(),
+            files: files(&self.namespace.path("/run")).len(),
+            cgroups: cgroups(Path::new("/sys/fs/cgroup"), self.containers(), 0).len(),
+        })
+    }
+
     /// Everything that is still there and should not be, a line each; empty is good. Images count too: remove them
     /// first. Waits a little for what ends by itself.
     ///

@@ -9,9 +9,21 @@ use anyhow::{Context as _, Result};
 /// # Errors
 /// If the process is gone or belongs to someone else.
 pub fn pss_kb(pid: u32) -> Result<u64> {
+    memory_kb(pid, "Pss:")
+}
+
+/// Memory that is backed by no file, in kB: heap, stacks, and what a program has written to of its own image.
+///
+/// # Errors
+/// As [`pss_kb`].
+pub fn anonymous_kb(pid: u32) -> Result<u64> {
+    memory_kb(pid, "Anonymous:")
+}
+
+fn memory_kb(pid: u32, key: &str) -> Result<u64> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    number(&text, "Pss:").with_context(|| format!("{path} shows no Pss"))
+    number(&text, key).with_context(|| format!("{path} shows no {key}"))
 }
 
 /// Number of threads.
@@ -79,6 +91,7 @@ mod tests {
     fn this_process_can_be_observed() {
         let pid = std::process::id();
         assert!(pss_kb(pid).unwrap() > 100);
+        assert!(anonymous_kb(pid).unwrap() <= pss_kb(pid).unwrap());
         assert!(threads(pid).unwrap() >= 1);
         assert!(switches(pid).unwrap() >= 1);
         assert!(descriptors(pid).unwrap().len() >= 3);

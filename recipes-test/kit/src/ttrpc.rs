@@ -68,6 +68,37 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
+/// What a reply refuses, in the service's words; none where it was carried out. A response holds a `google.rpc.Status`
+/// as field 1, with code 1 and message 2, and no code means success.
+pub fn refusal(reply: &[u8]) -> Option<String> {
+    let status = find(reply, 1)?;
+    // A varint that is left out, or 0.
+    if status.first() != Some(&(1 << 3)) || status.get(1) == Some(&0) {
+        return None;
+    }
+    Some(String::from_utf8_lossy(find(status, 2).unwrap_or_default()).into_owned())
+}
+
+/// The first field of this number, where all before it are varints or have a length.
+fn find(mut message: &[u8], wanted: u8) -> Option<&[u8]> {
+    loop {
+        let (tag, rest) = message.split_first()?;
+        let (value, rest) = varint(rest)?;
+        message = match tag & 7 {
+            0 => rest,
+            2 if tag >> 3 == wanted => return rest.get(..value),
+            2 => rest.get(value..)?,
+            _ => return None,
+        };
+    }
+}
+
+fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let length = bytes.iter().take(5).position(|byte| byte & 0x80 == 0)? + 1;
+    let value = bytes[..length].iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
+    Some((value, &bytes[length..]))
+}
+
 /// A length-delimited protobuf field.
 pub fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![number << 3 | 2];
@@ -96,6 +127,15 @@ mod tests {
         let data = [0x0a, 1, b'S', 0x12, 1, b'M', 0x1a, 3, 0x0a, 1, b'x'];
         assert_eq!(sent[..10], [0, 0, 0, data.len() as u8, 0, 0, 0, 1, REQUEST, 0]);
         assert_eq!(sent[10..], data);
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_success() {
+        let status = |code: u8| [&[1 << 3, code][..], &field(2, b"no such task")].concat();
+        assert_eq!(refusal(&field(1, &status(5))).as_deref(), Some("no such task"));
+        assert_eq!(refusal(&field(1, &[])), None);
+        assert_eq!(refusal(&field(2, b"payload")), None);
+        assert_eq!(refusal(&[0x0a, 0xff]), None, "cut short");
     }
 
     #[test]

@@ -1,30 +1,26 @@
 //! Our numbers beside those of our peers, measured in the same run on the same machine: ratios hold better than figures.
 //!
-//! - [`shim`]: the shim beside runc's
-//! - [`subject`]: what is measured there: a runtime with an image that it runs
-//! - [`probe`]: a shim without containerd, from its start to its first reply
+//! - [`shim`]: the shim beside both of runc's
 //! - [`report`]: the table, and what the targets say
 //! - [`builder`]: the image builder beside umoci and buildah
 
 mod builder;
-mod probe;
 mod report;
 mod shim;
-mod subject;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
-use micrun_testkit::releases::ALL;
-use micrun_testkit::{Product, Profile, Release, Workspace, packages};
+use micrun_testkit::{Product, Profile, Workspace, packages};
 use serde_json::json;
 
 use crate::privileges::prepare_then_as_root;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench builder --runs 3\n  \
-                        cargo xtask bench --json > numbers.json\n\n\
-                        containerd 1.7 keeps its data on a tmpfs meanwhile. The exit status is 1 if a target is \
-                        missed that does not depend on the machine.")]
+                        cargo xtask bench --json > numbers.json\n  \
+                        cargo xtask bench shim --crates   what the shim is made of\n\n\
+                        containerd 2 keeps its data on a tmpfs meanwhile. The exit status is 1 if a target is \
+                        missed that does not depend on the machine. docs/benchmarks.md says what each figure means.")]
 pub struct Arguments {
     /// What to measure; everything if no part is named
     #[arg(value_enum, value_name = "PART")]
@@ -37,11 +33,15 @@ pub struct Arguments {
     /// Interleaved runs of each measurement; their median counts. What takes seconds runs less often
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+
+    /// Prints the shim's size, section by section and crate by crate, and measures nothing
+    #[arg(long, conflicts_with = "json")]
+    crates: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// The shim beside runc's: starts, ends, idle containers
+    /// The shim beside runc's: starts, ends, consoles, idle containers, a hundred of them
     Shim,
     /// The image builder beside umoci and buildah: 1 MB, 16 MB and 256 MB
     Builder,
@@ -55,6 +55,9 @@ impl Arguments {
 
 /// Measures and prints.
 pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    if arguments.crates {
+        return shim::size::print_crates(workspace, &Product::build(workspace, Profile::Release, &[])?);
+    }
     prepare_then_as_root(workspace, || prepare(workspace, arguments), || measure(workspace, arguments))
 }
 
@@ -73,7 +76,7 @@ fn prepare(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         builder::prepare(workspace)?;
     }
     if arguments.has(Part::Shim) {
-        Release::of(workspace, ALL[1])?;
+        shim::prepare(workspace)?;
     }
     Ok(())
 }

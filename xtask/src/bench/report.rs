@@ -2,33 +2,54 @@
 
 use serde_json::{Value, json};
 
-/// One measurement of ours, and of a peer.
+/// One measurement of all columns; none where it does not apply.
 #[derive(Debug)]
 pub struct Row {
     name: String,
     unit: &'static str,
-    ours: f64,
-    peer: f64,
-    at_most: Option<f64>,
+    values: Vec<Option<f64>>,
+    target: Option<Target>,
     is_sure: bool,
+}
+
+/// What the first column should reach.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    AtMost(f64),
+    AtLeast(f64),
 }
 
 /// All rows.
 #[derive(Debug)]
 pub struct Report {
-    peer: &'static str,
-    containerd: String,
+    title: String,
+    columns: Vec<&'static str>,
     rows: Vec<Row>,
 }
 
 impl Row {
-    pub fn new(name: impl Into<String>, unit: &'static str, ours: f64, peer: f64) -> Self {
-        Self { name: name.into(), unit, ours, peer, at_most: None, is_sure: false }
+    pub fn new(name: impl Into<String>, unit: &'static str, values: impl Into<Vec<Option<f64>>>) -> Self {
+        Self { name: name.into(), unit, values: values.into(), target: None, is_sure: false }
+    }
+
+    /// Where every column has a value.
+    pub fn of_all<const N: usize>(name: impl Into<String>, unit: &'static str, values: [f64; N]) -> Self {
+        Self::new(name, unit, values.map(Some))
+    }
+
+    /// Of ours alone.
+    pub fn of_ours(name: impl Into<String>, unit: &'static str, value: f64) -> Self {
+        Self::new(name, unit, [Some(value)])
     }
 
     /// With a target.
     pub fn at_most(self, target: f64) -> Self {
-        Self { at_most: Some(target), ..self }
+        Self { target: Some(Target::AtMost(target)), ..self }
+    }
+
+    /// With a target from below.
+    pub fn at_least(self, target: f64) -> Self {
+        Self { target: Some(Target::AtLeast(target)), ..self }
     }
 
     /// The same on every machine, so that a missed target is an error.
@@ -36,23 +57,56 @@ impl Row {
         Self { is_sure: true, ..self }
     }
 
+    /// Whether ours reaches its target; none without one.
+    fn is_met(&self) -> Option<bool> {
+        let ours = self.values.first().copied().flatten()?;
+        Some(match self.target? {
+            Target::AtMost(most) => ours <= most,
+            Target::AtLeast(least) => ours >= least,
+        })
+    }
+
     fn verdict(&self) -> &'static str {
-        match self.at_most {
+        match self.is_met() {
             None => "",
-            Some(target) if self.ours <= target => "ok",
-            Some(_) if self.is_sure => "FAIL",
-            Some(_) => "missed here",
+            Some(true) => "ok",
+            Some(false) if self.is_sure => "FAIL",
+            Some(false) => "missed here",
         }
     }
 
     fn label(&self) -> String {
         if self.unit.is_empty() { self.name.clone() } else { format!("{}, {}", self.name, self.unit) }
     }
+
+    fn line(&self, columns: usize) -> String {
+        let target = match self.target {
+            None => String::new(),
+            Some(Target::AtMost(most)) => format!("<= {}", short(most)),
+            Some(Target::AtLeast(least)) => format!(">= {}", short(least)),
+        };
+        let value = |column: usize| self.values.get(column).copied().flatten();
+        let values: String = (0..columns)
+            .map(|column| format!(" {:>10}", value(column).map_or_else(|| "-".to_owned(), short)))
+            .collect();
+        format!("{:<46}{values}  {target:>8} {}", self.label(), self.verdict()).trim_end().to_owned()
+    }
+}
+
+/// Three digits that matter, and all of a larger number.
+fn short(value: f64) -> String {
+    let places = match value.abs() {
+        small if small == 0.0 || small >= 1000.0 || (value.fract() == 0.0 && small >= 1.0) => 0,
+        small if small < 1.0 => 3,
+        small if small < 100.0 => 2,
+        _ => 1,
+    };
+    format!("{value:.places$}")
 }
 
 impl Report {
-    pub fn new(peer: &'static str, containerd: &str) -> Self {
-        Self { peer, containerd: containerd.to_owned(), rows: Vec::new() }
+    pub fn new(title: impl Into<String>, columns: impl Into<Vec<&'static str>>) -> Self {
+        Self { title: title.into(), columns: columns.into(), rows: Vec::new() }
     }
 
     pub fn add(&mut self, row: Row) {
@@ -65,31 +119,35 @@ impl Report {
     }
 
     pub fn print_table(&self) {
-        println!("containerd {}, medians", self.containerd);
-        println!("{:<36} {:>9} {:>9}  {:<12} {:>7}", "", "MicRun", "peer", "", "target");
+        println!("{}", self.title);
+        let names: String = self.columns.iter().map(|name| format!(" {name:>10}")).collect();
+        println!("{:<46}{names}  {:>8}", "", "target");
         for row in &self.rows {
-            let target = row.at_most.map_or_else(String::new, |target| format!("<= {target}"));
-            let peer = self.peer;
-            let (ours, theirs) = (row.ours, row.peer);
-            let label = row.label();
-            println!("{label:<36} {ours:>9.2} {theirs:>9.2}  {peer:<12} {target:>7} {}", row.verdict());
+            println!("{}", row.line(self.columns.len()));
         }
     }
 
     pub fn to_json(&self) -> Value {
         let row = |row: &Row| {
+            let values: serde_json::Map<String, Value> = (self.columns.iter().zip(&row.values))
+                .map(|(name, value)| ((*name).to_owned(), json!(value)))
+                .collect();
+            let (at_most, at_least) = match row.target {
+                Some(Target::AtMost(most)) => (Some(most), None),
+                Some(Target::AtLeast(least)) => (None, Some(least)),
+                None => (None, None),
+            };
             json!({
                 "name": row.name,
                 "unit": row.unit,
-                "micrun": row.ours,
-                "peer": row.peer,
-                "peer_name": self.peer,
-                "at_most": row.at_most,
-                "met": row.at_most.map(|target| row.ours <= target),
+                "values": values,
+                "at_most": at_most,
+                "at_least": at_least,
+                "met": row.is_met(),
             })
         };
         let rows: Vec<_> = self.rows.iter().map(row).collect();
-        json!({ "containerd": self.containerd, "rows": rows })
+        json!({ "title": self.title, "rows": rows })
     }
 }
 
@@ -112,10 +170,22 @@ mod tests {
 
     #[test]
     fn only_sure_targets_fail() {
-        let mut report = Report::new("peer", "1.7");
-        report.add(Row::new("size", "MB", 6.0, 1.0).at_most(5.0).sure());
-        report.add(Row::new("time", "ms", 60.0, 1.0).at_most(40.0));
-        report.add(Row::new("memory", "MB", 3.0, 1.0).at_most(5.0).sure());
+        let mut report = Report::new("1.7", ["MicRun", "peer"]);
+        report.add(Row::of_all("size", "MB", [6.0, 1.0]).at_most(5.0).sure());
+        report.add(Row::of_all("time", "ms", [60.0, 1.0]).at_most(40.0));
+        report.add(Row::of_ours("memory", "MB", 3.0).at_most(5.0).sure());
+        report.add(Row::of_all("throughput", "MiB/s", [3.0, 1.0]).at_least(2.0).sure());
         assert_eq!(report.missed(), ["size"]);
+    }
+
+    #[test]
+    fn a_line_shows_what_there_is() {
+        let row = Row::of_ours("time", "ms", 12.345).at_most(40.0);
+        let words: Vec<String> = row.line(2).split_whitespace().map(str::to_owned).collect();
+        assert_eq!(words, ["time,", "ms", "12.35", "-", "<=", "40", "ok"]);
+        assert_eq!(
+            [0.0, 0.2713, 4.0, 151.26, 2_630_368.0].map(short),
+            ["0", "0.271", "4", "151.3", "2630368"]
+        );
     }
 }

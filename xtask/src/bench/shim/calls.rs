@@ -1,0 +1,51 @@
+//! What containerd's user waits for, in milliseconds.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use micrun_testkit::{Containerd, step};
+
+use super::probe;
+use super::report::{Report, Row, median};
+use super::subject::{Subject, Subjects};
+
+const NAMES: [&str; 5] =
+    ["`start` to first ttrpc reply", "ctr run --detach", "ctr task kill", "ctr task rm", "ctr alone"];
+
+/// Measures each call of each subject, in turns.
+pub fn measure(containerd: &Containerd, subjects: &Subjects, runs: u32, report: &mut Report) -> Result<()> {
+    step(format_args!("Starting, killing and deleting, {runs} times each, in turns"));
+    let mut samples: [[Vec<f64>; 3]; 5] = Default::default();
+    for round in 0..runs {
+        for (which, subject) in subjects.iter().enumerate() {
+            let id = format!("calls-{which}-{round}");
+            samples[0][which].push(probe::start_to_reply(containerd, subject, &id)?);
+            let calls = life(containerd, subject, &id)?;
+            for (sample, time) in samples[1..].iter_mut().zip(calls) {
+                sample[which].push(time);
+            }
+        }
+    }
+    for (name, samples) in NAMES.into_iter().zip(samples) {
+        let medians @ [_, _, in_rust] = samples.map(median);
+        let row = Row::of_all(name, "ms", medians);
+        report.add(if name == NAMES[0] { row.at_most(in_rust) } else { row });
+    }
+    Ok(())
+}
+
+/// One life of a container: run, kill, delete, and a call of `ctr` that does nothing, for comparison.
+fn life(containerd: &Containerd, subject: &Subject, id: &str) -> Result<[f64; 4]> {
+    let timed = |arguments: &[&str]| -> Result<f64> {
+        let start = Instant::now();
+        containerd.run_ctr(arguments)?;
+        Ok(start.elapsed().as_secs_f64() * 1e3)
+    };
+    let run = timed(&subject.run(id))?;
+    let kill = timed(&["task", "kill", "--signal", "SIGKILL", id])?;
+    containerd.wait_state(id, "STOPPED")?;
+    let delete = timed(&["task", "rm", id])?;
+    containerd.run_ctr(["container", "rm", id])?;
+    let alone = timed(&["version"])?;
+    Ok([run, kill, delete, alone])
+}

@@ -15,6 +15,7 @@
 //! - [`store`]: what outlives a process, under one state directory.
 //! - [`check`]: what this node can run, and what was left behind on it.
 //! - [`process`]: a process named by pid and start time, so that no stranger is signalled.
+//! - [`trace`]: whose trace the work under way belongs to, and spans for a collector.
 //! - [`tty`]: a terminal device as a stream of bytes.
 
 pub mod bundle;
@@ -32,4 +33,5 @@ pub mod resources;
 pub mod shim;
 pub mod store;
 mod sys;
+pub mod trace;
 pub mod tty;

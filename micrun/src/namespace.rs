@@ -12,6 +12,7 @@ use rustix::thread::UnshareFlags;
 use tokio::sync::oneshot;
 
 use crate::sys::unshare;
+use crate::trace::Scope;
 
 /// Runs `work` in a new mount namespace: it sees all mounts of the node, and the node sees none of its own.
 ///
@@ -64,9 +65,10 @@ where
     E: From<std::io::Error> + Send + 'static,
 {
     let (done, result) = oneshot::channel();
+    let scope = Scope::current();
     thread::Builder::new().name("mounts".to_owned()).spawn(move || {
         // Nobody waits for the result any more when the receiver is gone.
-        let _ = done.send(work());
+        let _ = done.send(scope.run_now(work));
     })?;
     result.await.unwrap_or_else(|_| Err(std::io::Error::other("the helper thread panicked").into()))
 }

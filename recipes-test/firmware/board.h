@@ -43,6 +43,9 @@ noreturn void board_die(void);
 /* Executes an undefined instruction; comes back as the CPU's own exception. */
 void board_crash(void);
 
+/* What the host left for the guest under this name, as text; false where there is nothing, or no way to leave it. */
+bool board_read_config(const char *name, char *text, size_t size);
+
 void cpu_interrupts_off(void);
 void cpu_interrupts_on(void);
 

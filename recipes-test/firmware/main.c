@@ -11,6 +11,7 @@
 #define LINE_SIZE 1025u /* 1024 characters and the NUL */
 #define RING_SIZE 1024u /* a power of two */
 #define FLOOD_MAX 999999u /* six digits, so that all lines are equally long */
+#define TRACEPARENT "opt/org.openeuler.micrun/traceparent"
 #define DATA_MARK 0x4d694352u
 
 /* Filled by the receive interrupt, emptied by the main loop. */
@@ -191,6 +192,14 @@ static void mem(const char *arguments)
 	put_section("ram   ", __ram_start, __ram_end);
 }
 
+static void trace(const char *arguments)
+{
+	char text[64];
+
+	(void)arguments;
+	put_line(board_read_config(TRACEPARENT, text, sizeof(text)) ? text : "no trace");
+}
+
 static void burn(const char *arguments)
 {
 	uint32_t duration, start = board_uptime_ms();
@@ -244,6 +253,7 @@ static const struct command commands[] = {
 	{ "version", "", "name, version and board", version },
 	{ "uptime", "", "milliseconds since boot", uptime },
 	{ "mem", "", "sections and RAM of this image", mem },
+	{ "trace", "", "the trace that this guest was started in", trace },
 	{ "burn", " MS", "keep the CPU busy for MS milliseconds", burn },
 	{ "crash", "", "execute an undefined instruction", crash },
 	{ "flood", " N", "print N numbered lines as fast as possible", flood },

@@ -24,6 +24,7 @@ use crate::config::Settings;
 use crate::config::node::ConsoleConfig;
 use crate::id::Key;
 use crate::pedestal;
+use crate::trace;
 
 pub mod input;
 mod logger;
@@ -100,7 +101,7 @@ impl Hub {
         let streams = Streams::open(stdio, key, setup, loggers).await?;
         let (control, commands) = mpsc::unbounded_channel();
         let mover = Mover::new(streams, console, stdio.terminal, setup, interrupts);
-        Ok(Hub { control, task: tokio::spawn(mover.run(commands)) })
+        Ok(Hub { control, task: trace::spawn(mover.run(commands)) })
     }
 
     /// Uses a console that replaces a lost one.

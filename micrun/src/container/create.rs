@@ -25,6 +25,7 @@ use crate::pedestal::{
 use crate::reservations::{self, ReservationError};
 use crate::resources::{ResourceError, Resources};
 use crate::store::{Entry, State, Store, StoreError};
+use crate::trace::{self, step};
 
 /// What containers are made with; the same for all of a shim.
 pub struct Context {
@@ -103,7 +104,7 @@ impl Context {
     pub async fn create(&self, request: CreateRequest) -> Result<Container, CreateError> {
         let key = request.key.clone();
         let failed = |reason: CreateFailure| CreateError { key: key.clone(), reason };
-        let entry = self.reserve(&key).await.map_err(failed)?;
+        let entry = step("reserve the name", self.reserve(&key)).await.map_err(failed)?;
         match self.create_in(&entry, &request).await {
             Ok(parts) => Ok(self.hand_over(entry, request, parts)),
             Err(reason) => {
@@ -132,11 +133,14 @@ impl Context {
     async fn create_in(&self, entry: &Entry, request: &CreateRequest) -> Result<Parts, CreateFailure> {
         let config = self.config.as_ref().map_err(|error| CreateFailure::Config(error.to_string()))?;
         let bundle = Bundle::open(&request.bundle)?;
-        let mut image = bundle.read_image(request.mounts.clone(), entry.dir(), config).await?;
+        let reading = bundle.read_image(request.mounts.clone(), entry.dir(), config);
+        let mut image = step("copy the image", reading).await?;
         let node = self.node.as_ref().map_err(|error| CreateFailure::Boards(error.to_string()))?;
+        trace::note("micrun.pedestal", image.settings.pedestal);
         let driver = self.choose(image.settings.pedestal, node)?;
+        trace::note("micrun.driver", driver.name());
         terms::board(&image, node)?;
-        let cores = terms::cores(&image, driver.as_ref(), node).await?;
+        let cores = step("ask for cores", terms::cores(&image, driver.as_ref(), node)).await?;
         let resources = Resources::plan(&image.settings.wishes, &image.asked, &cores, None)?;
         given::settle(&mut image.explanation, &image.asked, &resources);
         explain(entry, &image.explanation);
@@ -150,18 +154,24 @@ impl Context {
             pedestal_conf: image.pedestal_conf,
             settings: image.settings,
             resources,
+            trace: trace::current_trace(),
         };
-        let plan = driver.plan(&spec, node)?;
+        let plan = step("plan", async { driver.plan(&spec, node) }).await?;
         let pod = bundle.pod(&request.key.id)?;
         let mut state = State::new(pod).map_err(CreateFailure::Proc)?;
         state.guest = Some(plan.record());
         state.claims = plan.claims();
-        reservations::take(&self.store, &request.key, entry, &state, driver.as_ref()).await?;
-        let Created { guest, record, console, events } = plan.create().await?;
+        let taking = reservations::take(&self.store, &request.key, entry, &state, driver.as_ref());
+        step("reserve", taking).await?;
+        let creating = step("create the guest", plan.create());
+        let Created { guest, record, console, events } = creating.await?;
         state.guest = Some(record.clone());
         state.pid = guest.pid().unwrap_or(state.pid);
         let connected = match entry.save(&state) {
-            Ok(()) => self.connect(console, request, &setup).await.map_err(CreateFailure::from),
+            Ok(()) => {
+                let connecting = step("connect the streams", self.connect(console, request, &setup));
+                connecting.await.map_err(CreateFailure::from)
+            }
             Err(error) => Err(error.into()),
         };
         match connected {
@@ -234,7 +244,7 @@ impl Context {
         };
         let stdio = info.stdio.clone();
         self.events.publish(&info.key, TaskEvent::Created { pid, bundle: info.bundle.clone(), stdio });
-        tokio::spawn(owner.run(Inbox { requests, guest: parts.events, interrupts: parts.interrupts }));
+        trace::spawn(owner.run(Inbox { requests, guest: parts.events, interrupts: parts.interrupts }));
         Container { info, requests: requests_in, snapshot }
     }
 }

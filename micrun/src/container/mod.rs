@@ -52,6 +52,7 @@ use crate::id::Key;
 use crate::pedestal::{DriverError, Usage};
 use crate::reservations::ReservationError;
 use crate::resources::{Asked, ResourceError};
+use crate::trace::Span;
 use state::{Exit, Illegal, Snapshot};
 
 /// Why a request to a container failed.
@@ -95,7 +96,7 @@ pub struct Info {
 #[derive(Clone)]
 pub struct Container {
     info: Arc<Info>,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<(Request, Option<Span>)>,
     snapshot: watch::Receiver<Snapshot>,
 }
 
@@ -208,7 +209,7 @@ impl Container {
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, ContainerError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.map_err(|_| ContainerError::Gone)?;
+        self.requests.send((request(reply), Span::current())).await.map_err(|_| ContainerError::Gone)?;
         answer.await.map_err(|_| ContainerError::Gone)?
     }
 }

@@ -17,6 +17,7 @@ use crate::console::Hub;
 use crate::pedestal::{Driver, DriverError, Event, ExitCause, Guest, Node, Record, Usage};
 use crate::reservations;
 use crate::store::{Entry, State, Store};
+use crate::trace::{self, Span, on_behalf_of, step};
 
 /// How long Delete waits for output that nobody has read.
 const UNREAD_OUTPUT: Duration = Duration::from_secs(2);
@@ -43,7 +44,8 @@ pub(super) struct Owner {
 
 /// What reaches the task from outside.
 pub(super) struct Inbox {
-    pub requests: mpsc::Receiver<Request>,
+    /// Each with the span of the call that asks for it.
+    pub requests: mpsc::Receiver<(Request, Option<Span>)>,
     pub guest: mpsc::UnboundedReceiver<Event>,
     pub interrupts: mpsc::UnboundedReceiver<()>,
 }
@@ -66,9 +68,10 @@ impl Owner {
                 alarm = ringing(self.alarm) => self.on_alarm(alarm).await,
                 request = inbox.requests.recv() => {
                     // Without a request every handle is gone and the shim on its way out.
-                    let Some(request) = request else { return };
-                    if let Some((snapshot, reply)) = self.answer(request).await {
-                        return self.leave(snapshot, reply).await;
+                    let Some((request, caller)) = request else { return };
+                    let answer = on_behalf_of(caller.clone(), self.answer(request)).await;
+                    if let Some((snapshot, reply)) = answer {
+                        return on_behalf_of(caller, self.leave(snapshot, reply)).await;
                     }
                 }
             }
@@ -78,6 +81,7 @@ impl Owner {
     /// Carries a request out. A caller that went away is no reason to undo what was done, so replies may go
     /// nowhere. Only the reply to a Delete that succeeded is left to be given, after the last output.
     async fn answer(&mut self, request: Request) -> Option<(Snapshot, Reply<Snapshot>)> {
+        trace::note("micrun.driver", self.driver.name());
         match request {
             Request::Start(reply) => drop(reply.send(self.start().await)),
             Request::Kill(signal, reply) => drop(reply.send(self.signal(signal).await)),
@@ -111,7 +115,7 @@ impl Owner {
 
     async fn start(&mut self) -> Result<u32, ContainerError> {
         self.status().check(Operation::Start)?;
-        if let Err(error) = self.guest.start().await {
+        if let Err(error) = step("run the guest", self.guest.start()).await {
             self.kill = Some(KillReason::NoStart);
             // Why it did not start says more than why the rest of it cannot be stopped.
             if let Err(also) = self.stop_by_force().await {
@@ -204,7 +208,7 @@ impl Owner {
             self.kill = Some(KillReason::Signal(SIGKILL));
             self.finish(ExitCause::Stopped).await;
         }
-        self.driver.destroy(&self.record).await?;
+        step("free the guest", self.driver.destroy(&self.record)).await?;
         if let Err(error) = self.entry.remove() {
             tracing::warn!(container = %self.info.key, %error, "files are left behind");
         }

@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 use crate::config::Settings;
 use crate::id::{GuestName, Key};
 use crate::resources::{Change, CpuSet, Resources};
+use crate::trace::TraceContext;
 
 pub mod micad;
 mod node;
@@ -361,6 +362,8 @@ pub struct GuestSpec {
     pub settings: Settings,
     /// What the guest gets.
     pub resources: Resources,
+    /// The trace that its creation is part of, for guests that can be told.
+    pub trace: Option<TraceContext>,
 }
 
 /// What a driver needs on disk to find its guest again. Only the driver that wrote it reads `data`.

@@ -6,6 +6,7 @@
 //! - [`task`]: the Task service; `reply` turns domain errors into status codes, `stats` numbers into metrics.
 //! - [`publisher`]: events back to containerd.
 //! - `address`: where a shim serves.
+//! - `calls`: a span around each call.
 //! - `log`: what is logged, to the FIFO that containerd reads.
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use containerd_shim::Flags;
 
 mod address;
+mod calls;
 mod delete;
 mod info;
 mod log;

@@ -13,18 +13,20 @@ use containerd_shim::protos::shim_async::create_task;
 use containerd_shim::protos::ttrpc;
 use tokio::time::timeout;
 
+use super::calls::Calls;
 use super::publisher::Publisher;
 use super::shared::Shared;
 use super::task::Service;
 use super::{ActionError, EVENTS_ADDRESS, key, log, runtime};
 use crate::config::NodeConfig;
-use crate::config::node::{self, LogLevel, NodeConfigError};
+use crate::config::node::{self, Endpoint, LogLevel, NodeConfigError, TraceConfig};
 use crate::console::Loggers;
 use crate::container::create::Context;
 use crate::container::events::Events;
 use crate::id::Id;
 use crate::pedestal::{self, Node};
 use crate::store::{self, Store};
+use crate::trace::Exporter;
 
 /// How long the last events may take to reach containerd before the process ends without it.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
@@ -41,10 +43,13 @@ pub fn serve(flags: &Flags) -> Result<(), ActionError> {
     let key = key(flags)?;
     let bundle = PathBuf::from(&flags.bundle);
     // A file that cannot be used is told to whoever wants a container.
-    let config = NodeConfig::load(Path::new(node::PATH));
+    let mut config = NodeConfig::load(Path::new(node::PATH));
     let level = config.as_ref().map(|config| config.log.level).unwrap_or_default();
     log::init(&bundle.join("log"), if flags.debug { LogLevel::Debug } else { level });
     own_oom_score();
+    if let Ok(config) = &mut config {
+        find_collector(&mut config.trace);
+    }
     let served = run(flags, key.namespace, config);
     if let Err(error) = &served {
         tracing::error!(%error, "the shim ends");
@@ -76,9 +81,12 @@ fn run(flags: &Flags, namespace: Id, config: Result<NodeConfig, NodeConfigError>
         shared.idle().await;
         // First of all: from here on a `start` for the same pod makes a shim of its own.
         let _ = fs::remove_file(&flags.socket);
-        server.stop().await;
+        let exporter = server.stop().await;
         if timeout(LAST_EVENTS, events.flush()).await.is_err() {
             tracing::warn!("containerd did not take the last events");
+        }
+        if let Some(exporter) = exporter {
+            exporter.flush().await;
         }
         // All but always there is none left. One that hangs must not stay behind.
         loggers.gone().await;
@@ -90,6 +98,17 @@ fn run(flags: &Flags, namespace: Id, config: Result<NodeConfig, NodeConfigError>
 async fn end_if_forgotten(shared: Arc<Shared>) {
     tokio::time::sleep(FIRST_CREATE).await;
     shared.end_if_unused();
+}
+
+/// Where the node's operator names no collector, the environment may: containerd's own, which shims inherit.
+fn find_collector(config: &mut TraceConfig) {
+    if config.endpoint.is_some() {
+        return;
+    }
+    match Endpoint::from_environment(|variable| std::env::var(variable).ok()) {
+        Ok(endpoint) => config.endpoint = endpoint,
+        Err(error) => tracing::warn!(%error, "spans are sent nowhere"),
+    }
 }
 
 /// A shim is easier to replace than the containerd that it may be spared with: one more than that has.
@@ -113,7 +132,10 @@ fn become_daemon() -> io::Result<UnixListener> {
 }
 
 /// A running ttrpc server.
-pub struct Server(ttrpc::r#async::Server);
+pub struct Server {
+    server: ttrpc::r#async::Server,
+    exporter: Option<Exporter>,
+}
 
 /// The server cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -130,18 +152,21 @@ impl Server {
         let others = |error: io::Error| ttrpc::Error::Others(error.to_string());
         listener.set_nonblocking(true).map_err(others)?;
         let listener = ttrpc::r#async::transport::Listener::try_from(listener).map_err(others)?;
+        let calls = Calls::to(&shared);
         let mut services = create_task(Arc::new(Service::new(Arc::clone(&shared))));
         // A second table of the same handlers: the crate knows one name only.
         let renamed = create_task(Arc::new(Service::new(shared))).remove(TASK_V3);
         services.extend(renamed.map(|service| (TASK_V2.to_owned(), service)));
+        let services = services.into_iter().map(|(name, service)| (name, calls.around(service))).collect();
         let mut server = ttrpc::r#async::Server::new().add_listener(listener).register_service(services);
         server.start().await?;
-        Ok(Server(server))
+        Ok(Server { server, exporter: calls.exporter })
     }
 
-    /// Finishes the replies that are under way and closes the socket.
-    pub async fn stop(mut self) {
+    /// Finishes the replies that are under way and closes the socket. Gives what is left to flush.
+    pub async fn stop(mut self) -> Option<Exporter> {
         // Fails only where the server has stopped already.
-        let _ = self.0.shutdown().await;
+        let _ = self.server.shutdown().await;
+        self.exporter
     }
 }

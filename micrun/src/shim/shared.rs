@@ -16,6 +16,7 @@ use crate::container::Container;
 use crate::container::create::{Context, CreateRequest};
 use crate::container::state::Snapshot;
 use crate::id::{Id, Key};
+use crate::trace::{self, Endpoint};
 
 /// The containers of a shim.
 pub struct Shared {
@@ -49,6 +50,16 @@ impl Shared {
     pub fn new(context: Context, namespace: Id, address: String) -> Arc<Shared> {
         let (book, ending) = (Mutex::default(), Notify::new());
         Arc::new(Shared { context, namespace, address, book, ending })
+    }
+
+    /// The containerd namespace of its containers.
+    pub fn namespace(&self) -> &Id {
+        &self.namespace
+    }
+
+    /// Who takes spans of its calls.
+    pub fn collector(&self) -> Option<&Endpoint> {
+        self.context.config.as_ref().ok()?.trace.endpoint.as_ref()
     }
 
     /// Waits until the shim may end: a Shutdown that found no container.
@@ -178,7 +189,8 @@ impl Shared {
                 terminal: request.terminal,
             },
         };
-        self.context.create(request).await.map_err(|failure| create_failed(&failure))
+        let key = request.key.clone();
+        trace::within(&key, self.context.create(request)).await.map_err(|failure| create_failed(&failure))
     }
 
     /// Deletes a container and frees its id. Once begun this has to go on to its end: callers spawn it.

@@ -22,6 +22,7 @@ use super::stats;
 use crate::container::state::{Snapshot, Status};
 use crate::container::{Container, ContainerError};
 use crate::resources::Asked;
+use crate::trace::Scope;
 
 /// The largest resources of an update that are read, bytes. Engines write some hundred.
 const MAX_RESOURCES: usize = 64 * 1024;
@@ -42,7 +43,9 @@ fn impossible<T>(id: &str, what: &str) -> ttrpc::Result<T> {
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = ttrpc::Result<T>> + Send + 'static,
 ) -> ttrpc::Result<T> {
-    tokio::spawn(work).await.map_err(|failure| error(Code::INTERNAL, failure.to_string()))?
+    tokio::spawn(Scope::current().run(work))
+        .await
+        .map_err(|failure| error(Code::INTERNAL, failure.to_string()))?
 }
 
 /// The resources of an update: the JSON of the OCI runtime specification's `linux.resources` in an Any.

@@ -13,6 +13,7 @@ use micrun::pedestal::{
     Guest, GuestSpec, Live, Node, Plan, PlanError, Record, Usage,
 };
 use micrun::resources::{Change, CpuSet};
+use micrun::trace::TraceContext;
 use micrun_image_spec::firmware::Pedestal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -137,6 +138,8 @@ impl Daemon {
 pub struct Echo {
     pub daemon: Daemon,
     pub script: Script,
+    /// What each guest so far was told of its trace.
+    pub traces: Arc<Mutex<Vec<Option<TraceContext>>>>,
 }
 
 impl Echo {
@@ -171,6 +174,7 @@ impl Driver for Echo {
         if self.script.refuse_plan {
             return Err(PlanError::new("the node is full", "stop another guest first"));
         }
+        self.traces.lock().unwrap().push(spec.trace);
         Ok(Box::new(EchoPlan { name: spec.key.to_string(), echo: self.clone() }))
     }
 

@@ -2,6 +2,7 @@
 //! pedestal.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it; a test may unwrap")]
 
+pub mod collector;
 pub mod containerd;
 pub mod echo;
 pub mod pty;
@@ -28,6 +29,7 @@ use micrun::shim::publisher::Publisher;
 use micrun::shim::shared::Shared;
 use micrun::shim::{self};
 use micrun::store::Store;
+use micrun::trace::Exporter;
 use micrun_image_spec::board::Boards;
 
 use containerd::Containerd;
@@ -86,6 +88,11 @@ impl Shim {
         let client = Client::connect(&address).await.unwrap();
         let task = TaskClient::new(client.clone());
         Shim { task, client, containerd, shared, loggers, server: Some(server), dir }
+    }
+
+    /// Ends the server. Gives what takes spans, to be flushed.
+    pub async fn stop(&mut self) -> Option<Exporter> {
+        self.server.take().unwrap().stop().await
     }
 
     /// The state directory of a container.

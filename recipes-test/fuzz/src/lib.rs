@@ -38,6 +38,7 @@ pub const ALL: &[Target] = &[
     Target { name: "resource_table", run: targets::resource_table::run },
     Target { name: "sbom", run: targets::sbom::run },
     Target { name: "signature", run: targets::signature::run },
+    Target { name: "traceparent", run: targets::traceparent::run },
     Target { name: "zephyr_yaml", run: targets::zephyr_yaml::run },
 ];
 

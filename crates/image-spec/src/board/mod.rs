@@ -74,6 +74,9 @@ pub struct QemuBoard {
     /// What the end of the QEMU process says about the guest.
     #[serde(default)]
     pub exit: ExitConvention,
+    /// The machine has QEMU's `fw_cfg` device, in which the shim leaves what the guest may want to know.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fw_cfg: bool,
 }
 
 /// The Xen side of a board.

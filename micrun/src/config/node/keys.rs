@@ -121,6 +121,16 @@ pub const ALL: &[Key] = &[
         get: |config| Some(toml_text(config.log.level.as_str())),
     },
     Key {
+        name: "trace.endpoint",
+        about: "The collector that takes spans of the shim's calls (OTLP over HTTP); else OpenTelemetry's environment names it.",
+        example: "\"http://127.0.0.1:4318\"",
+        set: |config, value| {
+            let wanted = "http://HOST:PORT of a collector, without TLS";
+            put(&mut config.trace.endpoint, Some(value.word(|text| text.parse().ok(), wanted)?))
+        },
+        get: |config| config.trace.endpoint.as_ref().map(|endpoint| toml_text(&endpoint.to_string())),
+    },
+    Key {
         name: "policy.allow.iomem",
         about: "Device memory that guests of Xen may ask for: first page and number of pages, in hex.",
         example: "[\"0x9000,1\"]",
@@ -210,7 +220,7 @@ pub fn is_section(name: &str) -> bool {
 /// The key or section that was probably meant: at most a third of it is wrong.
 pub fn nearest(name: &str) -> Option<&'static str> {
     let leaf_of = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
-    let sections = ["guest", "console", "exec", "log", "policy", "policy.allow"];
+    let sections = ["guest", "console", "exec", "log", "trace", "policy", "policy.allow"];
     let names = ALL.iter().map(|key| key.name).chain(sections);
     // The right key in the wrong section is as near as can be.
     let distance = |known: &str| if leaf_of(known) == leaf_of(name) { 1 } else { distance(known, name) };

@@ -2,6 +2,7 @@
 //!
 //! - [`keys`]: every key of the file, in one table.
 //! - [`file`](mod@file): the file and its drop-ins, read key by key; [`value`]: from TOML to what a key takes.
+//! - [`endpoint`]: where a collector of spans is.
 //! - [`policy`]: what images and annotations may ask for.
 //! - [`error`]: what can be wrong, with file, line and column.
 //!
@@ -14,12 +15,14 @@ use std::time::Duration;
 
 use micrun_image_spec::units::Mib;
 
+pub mod endpoint;
 pub mod error;
 pub mod file;
 pub mod keys;
 pub mod policy;
 mod value;
 
+pub use endpoint::{Endpoint, EndpointError};
 pub use error::NodeConfigError;
 pub use policy::{IoMem, Policy};
 
@@ -37,6 +40,8 @@ pub struct NodeConfig {
     pub exec: ExecConfig,
     /// What shims log.
     pub log: LogConfig,
+    /// Where spans go.
+    pub trace: TraceConfig,
     /// What images and annotations may ask for.
     pub policy: Policy,
     /// Which of all these a file says, by the key's full name.
@@ -139,6 +144,13 @@ impl LogLevel {
     fn from_word(word: &str) -> Option<LogLevel> {
         LogLevel::ALL.into_iter().find(|level| level.as_str() == word)
     }
+}
+
+/// Where spans of the shim's calls go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceConfig {
+    /// The collector. Without one, that of OpenTelemetry's environment variables; without those there are no spans.
+    pub endpoint: Option<Endpoint>,
 }
 
 impl NodeConfig {

@@ -73,6 +73,10 @@ fn what_is_wrong_is_told_with_its_place_and_what_to_write() {
         ("[exec]\ntimeout = \"1h\"", "`exec.timeout` is \"1h\": write a time"),
         ("[log]\nlevel = \"loud\"", "`log.level` is \"loud\": write \"error\""),
         (
+            "[trace]\nendpoint = \"https://h:1\"",
+            "`trace.endpoint` is \"https://h:1\": write http://HOST:PORT",
+        ),
+        (
             "[policy.allow]\niomem = [\"1,1\", \"x\"]",
             "micrun.conf:2:17: `policy.allow.iomem` is \"x\": write a list of first page",
         ),

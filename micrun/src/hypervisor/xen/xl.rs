@@ -15,6 +15,7 @@ use tokio::net::unix::pipe;
 
 use super::XenError;
 use crate::sys;
+use crate::trace::{self, step};
 
 /// Looked through after `PATH`, which an engine may hand over empty.
 const DIRS: [&str; 6] =
@@ -59,6 +60,16 @@ impl Xl {
     /// time; it is ended then.
     pub async fn run(&self, arguments: &[&str], limit: Duration) -> Result<String, XenError> {
         let doing = format!("xl {}", arguments.join(" "));
+        step("xl", self.run_within(doing, arguments, limit)).await
+    }
+
+    async fn run_within(
+        &self,
+        doing: String,
+        arguments: &[&str],
+        limit: Duration,
+    ) -> Result<String, XenError> {
+        trace::note("process.command_line", &doing);
         let finished = async {
             let mut running = Running::start(&self.program, arguments)?;
             let status = running.finish().await?;

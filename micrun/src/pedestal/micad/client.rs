@@ -14,6 +14,7 @@ use super::domain::Domain;
 use super::show;
 use crate::namespace::on_own_thread;
 use crate::pedestal::DriverError;
+use crate::trace::step;
 use crate::tty::Device;
 
 /// How long the daemon gets to forget a guest: `delete` has to end within 4 s, the domain on Xen included.
@@ -84,7 +85,7 @@ impl Client {
     ///
     /// The daemon's. A client of this name that was there before stays.
     pub async fn create(&self, message: &Create) -> Result<(), DriverError> {
-        let Err(error) = self.micad.create(message).await else { return Ok(()) };
+        let Err(error) = step("micad create", self.micad.create(message)).await else { return Ok(()) };
         if matches!(error, Error::Timeout { .. } | Error::Broken { .. }) {
             // It may have been made all the same, or may still be.
             let _ = self.forget().await;
@@ -98,7 +99,7 @@ impl Client {
     ///
     /// The daemon's.
     pub async fn start(&self) -> Result<(), DriverError> {
-        let Err(error) = self.micad.start(&self.name).await else { return Ok(()) };
+        let Err(error) = step("micad start", self.micad.start(&self.name)).await else { return Ok(()) };
         let error = self.failed("starting", &error);
         self.undo().await;
         Err(error)
@@ -117,7 +118,7 @@ impl Client {
     ///
     /// The daemon's.
     pub async fn ask(&self) -> Result<(), DriverError> {
-        match self.micad.stop(&self.name).await {
+        match step("micad stop", self.micad.stop(&self.name)).await {
             Ok(()) | Err(Error::UnknownClient { .. }) => Ok(()),
             Err(error) => Err(self.failed("stopping", &error)),
         }
@@ -132,7 +133,7 @@ impl Client {
         let Some(domain) = &self.domain else {
             return Err(DriverError::Unsupported("micad can ask this guest to stop, and not make it"));
         };
-        match timeout(FORCE_LIMIT, self.micad.stop(&self.name)).await {
+        match timeout(FORCE_LIMIT, step("micad stop", self.micad.stop(&self.name))).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(guest = %self.name, %error, "destroying the domain without micad")
@@ -204,9 +205,9 @@ impl Client {
     async fn forget(&self) -> Result<(), DriverError> {
         let micad = self.micad.clone();
         let both = async {
-            match micad.stop(&self.name).await {
+            match step("micad stop", micad.stop(&self.name)).await {
                 // It may have died of that, and has forgotten the client then.
-                Ok(()) | Err(Error::Broken { .. }) => micad.remove(&self.name).await,
+                Ok(()) | Err(Error::Broken { .. }) => step("micad rm", micad.remove(&self.name)).await,
                 error => error,
             }
         };

@@ -25,6 +25,7 @@ use crate::hypervisor::xen::{DomainWatch, cap};
 use crate::pedestal::xen::free_memory;
 use crate::pedestal::{Capabilities, DriverError, Event, ExitCause, ExitNotice, Guest, Live, Usage};
 use crate::resources::Change;
+use crate::trace;
 
 /// How long a request to stop is waited for.
 const ASK_LIMIT: Duration = Duration::from_secs(4);
@@ -101,7 +102,7 @@ impl MicadGuest {
         self.listens = watch.as_ref().map(DomainWatch::listens);
         let (orders_in, orders) = mpsc::unbounded_channel();
         let watcher = Watcher::new(Arc::clone(&self.client), message, watch, events, orders);
-        tokio::spawn(watcher.run());
+        trace::spawn(watcher.run());
         self.phase = Phase::Running(orders_in);
     }
 
@@ -240,7 +241,7 @@ impl Guest for MicadGuest {
             return Ok(());
         }
         self.order(Order::Stopping);
-        let delivery = tokio::spawn(deliver(Arc::clone(&self.client), self.orders()));
+        let delivery = trace::spawn(deliver(Arc::clone(&self.client), self.orders()));
         match timeout(ASK_LIMIT, delivery).await {
             Ok(Ok(result)) => result,
             _ => {

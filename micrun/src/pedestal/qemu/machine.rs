@@ -22,6 +22,7 @@ use super::watcher::{Known, Watcher};
 use crate::pedestal::{Capabilities, Created, DriverError, Event, ExitCause, ExitNotice, Guest, Live, Usage};
 use crate::process::{ProcessId, Stat};
 use crate::resources::Change;
+use crate::trace::{self, step};
 
 /// How long an emulator may take to come up: 0.1 s on an idle machine, and not every machine is idle.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -40,7 +41,7 @@ pub async fn start_paused(process: Process, exit: ExitConvention) -> Result<Crea
     let doing = || DriverError::io::<io::Error>(format!("connecting to QEMU (process {pid})"));
     let (mut machine, console, mut events) = Machine::connect(process, exit).map_err(doing())?;
     let ready = match machine.command("qmp_capabilities", START_LIMIT).await {
-        Ok(()) => root.empty(pid).await,
+        Ok(()) => step("empty the root of QEMU", root.empty(pid)).await,
         Err(error) => Err(error),
     };
     if let Err(error) = ready {
@@ -80,7 +81,7 @@ impl Machine {
         let (events_in, events) = mpsc::unbounded_channel();
         let known = Arc::new(Known::default());
         let watcher = Watcher::new(child, pidfd.try_clone()?, control_in, stderr, Arc::clone(&known), exit)?;
-        tokio::spawn(watcher.run(answers_in, events_in));
+        trace::spawn(watcher.run(answers_in, events_in));
         let machine = Machine { process: id, pidfd, control: control_out, answers, last_command: 0, known };
         Ok((machine, console, events))
     }
@@ -92,6 +93,7 @@ impl Machine {
         self.last_command += 1;
         let id = self.last_command;
         let exchange = async {
+            trace::note("micrun.command", name);
             let line = qmp::command(id, name);
             self.control.write_all(line.as_bytes()).await.map_err(DriverError::io(doing()))?;
             loop {
@@ -105,9 +107,12 @@ impl Machine {
                 }
             }
         };
-        timeout(limit, exchange)
-            .await
-            .unwrap_or_else(|_| Err(DriverError::Deadline { doing: doing(), limit }))
+        let in_time = async {
+            timeout(limit, exchange)
+                .await
+                .unwrap_or_else(|_| Err(DriverError::Deadline { doing: doing(), limit }))
+        };
+        step("ask QEMU", in_time).await
     }
 
     fn kill(&self) -> rustix::io::Result<()> {

@@ -11,6 +11,9 @@ use crate::pedestal::{GuestSpec, Node, PlanError};
 /// Where the firmware is, as the emulator sees it in its jail.
 pub const FIRMWARE_IN_JAIL: &str = "/firmware.elf";
 
+/// Where a guest finds its trace (`docs/specs/fw_cfg.rst` of QEMU: names of users begin with `opt/` and a domain).
+const TRACEPARENT: &str = "opt/org.openeuler.micrun/traceparent";
+
 /// The emulator to run, complete but for the two sockets.
 #[derive(Debug)]
 pub struct QemuPlan {
@@ -50,6 +53,9 @@ impl QemuPlan {
         }
         option("-m", format!("{}M", memory.0));
         option("-kernel", FIRMWARE_IN_JAIL.to_owned());
+        if let Some(trace) = spec.trace.filter(|_| qemu.fw_cfg) {
+            option("-fw_cfg", format!("name={TRACEPARENT},string={trace}"));
+        }
         arguments.extend(qemu.args.as_slice().iter().cloned());
         Ok(QemuPlan {
             program: find_emulator(board.arch, node)?,
@@ -120,6 +126,7 @@ mod tests {
     use crate::config::{NodeConfig, Settings};
     use crate::id::{GuestName, Id, Key};
     use crate::resources::{Asked, CpuSet, Resources};
+    use crate::trace::TraceContext;
 
     fn spec(board: Option<&str>, memory: Option<Mib>) -> GuestSpec {
         let conf = "[Mica]\nClientPath=/firmware.elf\nPedestal=qemu\nPedestalConf=\n".parse().unwrap();
@@ -135,6 +142,7 @@ mod tests {
             pedestal_conf: None,
             settings: Settings { board: board.map(str::to_owned), ..settings },
             resources: Resources { memory, ..resources },
+            trace: None,
         }
     }
 
@@ -185,5 +193,20 @@ mod tests {
         assert_eq!(plan.exit, ExitConvention::Status);
         let default = QemuPlan::new(&spec(Some("qemu-riscv64"), None), &node).unwrap();
         assert!(default.arguments.join(" ").contains("-m 128M"), "the board's own memory");
+    }
+
+    #[test]
+    fn a_guest_is_told_its_trace_where_its_machine_can() {
+        let (_dir, node) = node(&["qemu-system-aarch64", "qemu-system-arm"]);
+        let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let told = |board, trace| {
+            let spec = GuestSpec { trace, ..spec(Some(board), None) };
+            let line = QemuPlan::new(&spec, &node).unwrap().arguments.join(" ");
+            line.contains(&format!("-fw_cfg name=opt/org.openeuler.micrun/traceparent,string={traceparent}"))
+        };
+        let trace = TraceContext::parse(traceparent);
+        assert!(told("qemu_arm64", trace));
+        assert!(!told("qemu_arm64", None), "there is none");
+        assert!(!told("qemu_cortex_m3", trace), "QEMU's lm3s6965evb has no fw_cfg and would not start");
     }
 }

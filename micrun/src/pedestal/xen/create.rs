@@ -17,6 +17,7 @@ use super::plan::XenPlan;
 use super::watcher::{Known, Watcher};
 use crate::hypervisor::xen::{Affinity, Domain, DomainWatch, Store, Xen, XenError};
 use crate::pedestal::{Console, Created, DriverError};
+use crate::trace::{self, TraceContext};
 use crate::tty::Device;
 
 /// How long xenconsoled may take to connect a console: it does so within milliseconds.
@@ -64,8 +65,19 @@ async fn bring_up(xen: &Xen, plan: &XenPlan) -> Result<Created, DriverError> {
     if plan.max_memory > plan.config.memory {
         xen.set_max_memory(&domain, plan.max_memory).await?;
     }
+    if let Some(trace) = plan.trace
+        && let Err(error) = tell(&domain, trace).await
+    {
+        tracing::warn!(domain = %domain.reference, %error, "the guest is not told its trace");
+    }
     let watch = DomainWatch::start_paused(xen, &domain).await?;
     hand_over(xen, domain, false, watch, plan.on_disk.clone()).await
+}
+
+/// Leaves the trace in the part of xenstore that a guest shares with whoever manages it (Xen,
+/// `docs/misc/xenstore-paths.pandoc`, `~/data`): what is made there, the guest may read.
+async fn tell(domain: &Domain, trace: TraceContext) -> Result<(), XenError> {
+    Store::connect().await?.write(&domain.path("data/traceparent"), &trace.to_string()).await
 }
 
 async fn hand_over(
@@ -87,7 +99,7 @@ async fn hand_over(
         max_vcpus: on_disk.max_vcpus,
         paused,
     };
-    tokio::spawn(Watcher { xen: xen.clone(), domain, watch, known }.run(events_in));
+    trace::spawn(Watcher { xen: xen.clone(), domain, watch, known }.run(events_in));
     Ok(Created { guest: Box::new(guest), record: on_disk.record(), console: Some(console), events })
 }
 

@@ -12,6 +12,7 @@ use crate::hypervisor::xen::{Affinity, DomainConfig, DomainName, DomainRef, Uuid
 use crate::pedestal::node::BOARDS_DIR;
 use crate::pedestal::{Claim, Created, DriverError, GuestSpec, Node, Plan, PlanError, Record};
 use crate::resources::Resources;
+use crate::trace::TraceContext;
 
 /// The memory of a guest for which nobody asked for any: enough for every RTOS, and so little that a device
 /// tree of Xen's lies behind the firmware and not in it.
@@ -28,6 +29,8 @@ pub struct XenPlan {
     pub max_memory: Mib,
     /// What goes to disk.
     pub on_disk: OnDisk,
+    /// The trace that the guest is told.
+    pub trace: Option<TraceContext>,
 }
 
 impl XenPlan {
@@ -70,6 +73,7 @@ impl XenPlan {
             config_file: spec.dir.join("domain.cfg"),
             max_memory: spec.resources.max_memory.unwrap_or(memory).max(memory),
             on_disk: OnDisk { domain, vuart, pinned, max_vcpus },
+            trace: spec.trace,
         })
     }
 }
@@ -144,6 +148,7 @@ mod tests {
             pedestal_conf: settings.pedestal_conf.as_ref().map(|_| "/run/x/pedestal.conf".into()),
             settings,
             resources,
+            trace: None,
         }
     }
 

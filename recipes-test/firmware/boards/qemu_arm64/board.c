@@ -2,10 +2,12 @@
 /*
  * qemu-system-aarch64 -machine virt. Addresses and interrupt numbers: QEMU, hw/arm/virt.c (base_memmap, a15irqmap).
  */
+#include "boards/fw_cfg.h"
 #include "boards/gic.h"
 #include "boards/pl011.h"
 
 #define UART 0x09000000u
+#define FW_CFG 0x09020000u
 
 #define SECURE_GPIO 0x090b0000u /* a PL061, with secure=on only */
 #define GPIO_POWER_OFF (1u << 0)
@@ -71,6 +73,21 @@ noreturn void board_power_off(uint8_t code)
 noreturn void board_die(void)
 {
 	end(PSCI_SYSTEM_RESET, GPIO_RESET);
+}
+
+/* QEMU, hw/nvram/fw_cfg.c (fw_cfg_init_mem): the selector is big-endian and 8 bytes behind the data. */
+static void fw_cfg_select(uint16_t key)
+{
+	*(volatile uint16_t *)(uintptr_t)(FW_CFG + 8) = __builtin_bswap16(key);
+}
+
+static uint8_t fw_cfg_next(void) { return *(volatile uint8_t *)(uintptr_t)FW_CFG; }
+
+bool board_read_config(const char *name, char *text, size_t size)
+{
+	static const struct fw_cfg device = { fw_cfg_select, fw_cfg_next };
+
+	return fw_cfg_read(&device, name, text, size);
 }
 
 void cpu_idle(void) { arm64_wait_for_interrupt(); }

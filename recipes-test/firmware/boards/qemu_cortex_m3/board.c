@@ -108,3 +108,9 @@ void cpu_idle(void)
 	cpu_interrupts_on();
 	cpu_interrupts_off();
 }
+
+bool board_read_config(const char *name, char *text, size_t size)
+{
+	(void)name, (void)text, (void)size;
+	return false;
+}

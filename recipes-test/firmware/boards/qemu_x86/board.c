@@ -2,6 +2,7 @@
 /*
  * qemu-system-i386 -machine q35. Ports and interrupts are those of every PC; the rest: QEMU, hw/i386/pc_q35.c.
  */
+#include "boards/fw_cfg.h"
 #include "boards/ns16550.h"
 
 #define UART 0x3f8u
@@ -22,6 +23,8 @@
 
 #define RESET 0xcf9u /* ICH9, RST_CNT */
 #define RESET_SYSTEM 6u
+#define FW_CFG_SELECT 0x510u
+#define FW_CFG_DATA 0x511u
 #define DEBUG_EXIT 0xf4u /* the board profile's isa-debug-exit */
 
 #define CODE_SEGMENT 0x08u
@@ -174,6 +177,20 @@ noreturn void board_die(void)
 }
 
 void board_crash(void) { __asm__ volatile("ud2"); }
+
+static void fw_cfg_select(uint16_t key)
+{
+	__asm__ volatile("outw %w0, %w1" : : "a"(key), "Nd"(FW_CFG_SELECT) : "memory");
+}
+
+static uint8_t fw_cfg_next(void) { return in8(FW_CFG_DATA); }
+
+bool board_read_config(const char *name, char *text, size_t size)
+{
+	static const struct fw_cfg device = { fw_cfg_select, fw_cfg_next };
+
+	return fw_cfg_read(&device, name, text, size);
+}
 
 void cpu_interrupts_off(void) { __asm__ volatile("cli" : : : "memory"); }
 void cpu_interrupts_on(void) { __asm__ volatile("sti" : : : "memory"); }

@@ -152,3 +152,9 @@ void cpu_idle(void)
 	event_send(console_port);
 	arm64_wait_for_interrupt();
 }
+
+bool board_read_config(const char *name, char *text, size_t size)
+{
+	(void)name, (void)text, (void)size;
+	return false;
+}

@@ -58,3 +58,9 @@ noreturn void board_die(void)
 }
 
 void cpu_idle(void) { arm64_wait_for_interrupt(); }
+
+bool board_read_config(const char *name, char *text, size_t size)
+{
+	(void)name, (void)text, (void)size;
+	return false;
+}

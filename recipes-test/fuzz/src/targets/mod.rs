@@ -22,6 +22,7 @@ pub mod registry;
 pub mod resource_table;
 pub mod sbom;
 pub mod signature;
+pub mod traceparent;
 pub mod zephyr_yaml;
 
 use micrun_image_builder::check::Report;

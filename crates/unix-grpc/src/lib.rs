@@ -284,8 +284,11 @@ impl Call {
 
     /// Waits for more bytes; gives the status if there are no more.
     async fn fill(&mut self) -> Result<Option<Status>, GrpcError> {
-        if let Some(response) = self.response.take() {
-            let (head, body) = response.await.map_err(transport)?.into_parts();
+        if let Some(response) = &mut self.response {
+            // Still there for the next time, if nobody waits for it long enough.
+            let answer = response.await;
+            self.response = None;
+            let (head, body) = answer.map_err(transport)?.into_parts();
             let kind = head.headers.get("content-type").map(HeaderValue::as_bytes).unwrap_or_default();
             if head.status != 200 || !kind.starts_with(b"application/grpc") {
                 return Err(transport(format!("it answers with HTTP status {} and no gRPC", head.status)));

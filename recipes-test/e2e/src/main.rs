@@ -4,6 +4,7 @@
 //! - [`node`]: a containerd per release, shared by its trials, and how a trial runs on it
 //! - [`boots`]: every firmware on every containerd
 //! - [`lifecycle`]: terminals, signals, exit codes, and what becomes of whom when something dies
+//! - [`engines`]: the calls and streams of nerdctl and CRI, through containerd's API
 //! - [`load`]: images that the builder puts into containerd itself
 //! - [`pods`]: containers that share a shim
 //! - [`refusals`]: images that must not run, and what the user is told
@@ -12,6 +13,7 @@
 //! `cargo xtask test e2e` builds what this needs and runs it as root; arguments are those of libtest.
 
 mod boots;
+mod engines;
 mod import;
 mod lifecycle;
 mod load;
@@ -70,6 +72,7 @@ fn trials() -> Result<Vec<Trial>> {
 
 fn stories() -> Vec<Story> {
     let mut stories = boots::stories();
+    stories.extend(engines::stories());
     stories.extend(import::stories());
     stories.extend(lifecycle::stories());
     stories.extend(load::stories());

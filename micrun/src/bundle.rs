@@ -25,6 +25,7 @@ use crate::config::settings::{Denied, permit};
 use crate::config::{Explanation, Merged, NodeConfig, Settings, SettingsError};
 use crate::id::{Id, InvalidId};
 use crate::namespace::{on_own_thread, with_private_mounts};
+use crate::remedy::remedy;
 use crate::resources::{Asked, AskedError};
 
 /// Largest config.json that is read, bytes. Engines write some ten kilobytes.
@@ -41,7 +42,7 @@ const SANDBOX_ID: &str = "io.kubernetes.cri.sandbox-id";
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// An operating system call failed.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {source}{}", remedy(.source))]
     Io {
         /// What was being done, to which file.
         doing: String,
@@ -245,10 +246,12 @@ impl Bundle {
         let (pedestal_conf, node) = (dir.join("pedestal.conf"), node.clone());
         let read = move || {
             mount(&mounts, &root)?;
+            crash_point!(CreateMounted);
             let image = Rootfs::open(&root)?;
             let merged = Settings::merge(&node, &image.client_conf()?, &annotations)?;
             image.copy_firmware(&merged.settings, &firmware)?;
             let pedestal_conf = image.copy_pedestal_conf(&merged, &pedestal_conf)?.then_some(pedestal_conf);
+            crash_point!(CreateCopied);
             let Merged { settings, config, explanation } = merged;
             Ok(Image { settings, config, explanation, firmware, pedestal_conf, asked })
         };

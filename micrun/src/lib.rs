@@ -14,9 +14,14 @@
 //! - [`bundle`]: what the engine hands over: config.json and the root file system.
 //! - [`store`]: what outlives a process, under one state directory.
 //! - [`check`]: what this node can run, and what was left behind on it.
+//! - [`recovery`]: freeing what a shim that died has left, by whatever is known of it.
+//! - [`remedy`]: what to do about an answer of the system's.
 //! - [`process`]: a process named by pid and start time, so that no stranger is signalled.
 //! - [`trace`]: whose trace the work under way belongs to, and spans for a collector.
 //! - [`tty`]: a terminal device as a stream of bytes.
+
+#[macro_use]
+mod crash_point;
 
 pub mod bundle;
 pub mod check;
@@ -28,6 +33,8 @@ pub mod id;
 mod namespace;
 pub mod pedestal;
 pub mod process;
+pub mod recovery;
+mod remedy;
 pub mod reservations;
 pub mod resources;
 pub mod shim;

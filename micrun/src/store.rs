@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Id, Key};
 use crate::pedestal::{Claim, Record};
+use crate::remedy::remedy;
 
 /// Where the shim keeps its state.
 pub const ROOT: &str = "/run/micrun";
@@ -38,12 +39,63 @@ pub struct State {
     pub claims: Vec<Claim>,
 }
 
-/// What every build can read of the state of every other.
+/// What every build can read of the state of every other: these fields stay what they are, whatever else a newer
+/// version writes.
+#[derive(Deserialize)]
+struct Common {
+    version: u32,
+    boot_id: String,
+    pod: Id,
+    pid: u32,
+    guest: Option<Record>,
+}
+
+/// The part of it that concerns the other containers of a node.
 #[derive(Deserialize)]
 struct Held {
     boot_id: String,
     #[serde(default)]
     claims: Vec<Claim>,
+}
+
+/// What a container's directory tells about it.
+#[derive(Debug)]
+pub enum Look {
+    /// Nothing: no guest was planned yet, or what there was is gone with another boot.
+    Nothing,
+    /// Everything.
+    Whole(State),
+    /// What a newer build has in common with this one.
+    Newer {
+        /// The version that it writes.
+        version: u32,
+        /// The pod.
+        pod: Id,
+        /// The process that stood for the guest.
+        pid: u32,
+        /// The guest; perhaps in words that no driver of this build understands.
+        guest: Option<Record>,
+    },
+    /// There is something, and it is no state.
+    Damaged(io::Error),
+}
+
+impl Look {
+    /// The pod, where that is known.
+    pub fn pod(&self) -> Option<&Id> {
+        match self {
+            Look::Whole(State { pod, .. }) | Look::Newer { pod, .. } => Some(pod),
+            Look::Nothing | Look::Damaged(_) => None,
+        }
+    }
+
+    /// The process that stood for the guest, where that is known.
+    pub fn pid(&self) -> Option<u32> {
+        match self {
+            Look::Whole(State { pid, .. }) | Look::Newer { pid, .. } => Some(*pid),
+            Look::Nothing | Look::Damaged(_) => None,
+        }
+    }
 }
 
 impl State {
@@ -56,11 +108,6 @@ impl State {
         let pid = std::process::id();
         Ok(State { version: VERSION, boot_id: boot_id()?, pod, pid, guest: None, claims: Vec::new() })
     }
-
-    /// Pids of another boot are strangers' by now.
-    fn is_usable(&self) -> bool {
-        self.version <= VERSION && boot_id().is_ok_and(|now| now == self.boot_id)
-    }
 }
 
 /// Why state cannot be kept or read.
@@ -70,7 +117,7 @@ pub enum StoreError {
     #[error("container {0} already exists")]
     Exists(Key),
     /// An operating system call failed.
-    #[error("{doing} {}: {source}", .path.display())]
+    #[error("{doing} {}: {source}{}", .path.display(), remedy(.source))]
     Io {
         /// What was being done.
         doing: &'static str,
@@ -110,14 +157,26 @@ impl Store {
     /// [`StoreError::Exists`] where it is taken.
     pub fn reserve(&self, key: &Key) -> Result<Entry, StoreError> {
         let dir = self.dir(key);
-        let mut builder = DirBuilder::new();
-        builder.mode(0o700).recursive(true);
         loop {
-            builder.create(&dir).map_err(failed("making", &dir))?;
+            let is_new = match make_dir(&dir) {
+                // The last container of its namespace went in between.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(|error| {
+                    remove_empty_parent(&dir);
+                    failed("making", &dir)(error)
+                })?,
+            };
             let lock = match open_dir(&dir) {
                 // Its last owner removed it in between.
                 Err(rustix::io::Errno::NOENT) => continue,
-                other => other.map_err(|errno| failed("opening", &dir)(errno.into()))?,
+                Err(errno) => {
+                    if is_new {
+                        let _ = fs::remove_dir(&dir);
+                        remove_empty_parent(&dir);
+                    }
+                    return Err(failed("opening", &dir)(errno.into()));
+                }
+                Ok(lock) => lock,
             };
             match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Err(rustix::io::Errno::WOULDBLOCK) => return Err(StoreError::Exists(key.clone())),
@@ -135,11 +194,14 @@ impl Store {
         dir.is_dir().then_some(Entry { dir, _lock: None })
     }
 
-    /// The containers of a pod, itself included.
-    pub fn of_pod(&self, namespace: &Id, pod: &Id) -> Vec<Entry> {
-        let Ok(entries) = fs::read_dir(self.root.join(namespace.as_str())) else { return Vec::new() };
-        let in_pod = |entry: &Entry| entry.load().is_some_and(|state| state.pod == *pod);
-        entries.flatten().map(|entry| Entry { dir: entry.path(), _lock: None }).filter(in_pod).collect()
+    /// The containers of a pod but for the sandbox itself.
+    pub fn of_pod(&self, namespace: &Id, pod: &Id) -> Vec<(Key, Entry)> {
+        let ids = ids_in(&self.root.join(namespace.as_str())).unwrap_or_default();
+        let others = ids.into_iter().filter(|id| id != pod);
+        let keys = others.map(|id| Key { namespace: namespace.clone(), id });
+        let entries = keys.map(|key| (self.dir(&key), key));
+        let entries = entries.map(|(dir, key)| (key, Entry { dir, _lock: None }));
+        entries.filter(|(_, entry)| entry.look().pod() == Some(pod)).collect()
     }
 
     /// The containers of all namespaces, also those that are being created or whose shim died.
@@ -216,12 +278,39 @@ impl Entry {
         &self.dir
     }
 
-    /// What was saved last; `None` where nothing was, or where it means nothing any more (another boot, a
-    /// newer build). A half-written file cannot be: it is renamed into place when complete.
+    /// What was saved last. A half-written file cannot be: it is renamed into place when complete.
+    pub fn look(&self) -> Look {
+        let text = match fs::read(self.dir.join(STATE_FILE)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Look::Nothing;
+            }
+            Err(error) => return Look::Damaged(error),
+            Ok(text) => text,
+        };
+        let common: Common = match serde_json::from_slice(&text) {
+            Err(error) => return Look::Damaged(error.into()),
+            Ok(common) => common,
+        };
+        match boot_id() {
+            Err(error) => Look::Damaged(error),
+            // Its pids are strangers' by now.
+            Ok(now) if now != common.boot_id => Look::Nothing,
+            Ok(_) if common.version > VERSION => {
+                let Common { version, pod, pid, guest, .. } = common;
+                Look::Newer { version, pod, pid, guest }
+            }
+            Ok(_) => {
+                serde_json::from_slice(&text).map_or_else(|error| Look::Damaged(error.into()), Look::Whole)
+            }
+        }
+    }
+
+    /// The state, where it can be read whole.
     pub fn load(&self) -> Option<State> {
-        let text = fs::read(self.dir.join(STATE_FILE)).ok()?;
-        let state: State = serde_json::from_slice(&text).ok()?;
-        state.is_usable().then_some(state)
+        match self.look() {
+            Look::Whole(state) => Some(state),
+            Look::Nothing | Look::Newer { .. } | Look::Damaged(_) => None,
+        }
     }
 
     /// What the container claims of the node: nothing where it has no state yet, or that of another boot. Claims of
@@ -254,9 +343,14 @@ impl Entry {
             serde_json::to_writer(&mut file, state)?;
             file.flush()?;
             file.sync_all()?;
+            crash_point!(StateWritten);
             fs::rename(&new, &path)
         };
-        write().map_err(failed("saving", &path))
+        write().map_err(|error| {
+            // Half of a state is of no use, and its room may be what the next try lacks.
+            let _ = fs::remove_file(&new);
+            failed("saving", &path)(error)
+        })
     }
 
     /// Removes what the directory holds.
@@ -291,11 +385,28 @@ impl Entry {
             }
             _ => {}
         }
-        if let Some(namespace) = self.dir.parent() {
-            // Fails where other containers are left, which is right.
-            let _ = fs::remove_dir(namespace);
-        }
+        remove_empty_parent(&self.dir);
         Ok(())
+    }
+}
+
+/// Makes a container's directory, with those above it. Whether it was not there before.
+fn make_dir(dir: &Path) -> io::Result<bool> {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    if let Some(namespace) = dir.parent() {
+        builder.recursive(true).create(namespace)?;
+    }
+    match builder.recursive(false).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+/// Removes the directory of a namespace, unless other containers are left in it.
+fn remove_empty_parent(dir: &Path) {
+    if let Some(namespace) = dir.parent() {
+        let _ = fs::remove_dir(namespace);
     }
 }
 
@@ -366,7 +477,7 @@ mod tests {
         let text = fs::read(&file).unwrap();
         for cut in [0, 1, text.len() / 2, text.len() - 1] {
             fs::write(&file, &text[..cut]).unwrap();
-            assert_eq!(entry.load(), None, "cut at {cut}");
+            assert!(matches!(entry.look(), Look::Damaged(_)), "cut at {cut}");
         }
     }
 
@@ -375,13 +486,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let entry = Store::at(root.path()).reserve(&key("a")).unwrap();
         let state = State::new(Id::new("a").unwrap()).unwrap();
-        for strange in [
-            State { boot_id: "another".into(), ..state.clone() },
-            State { version: VERSION + 1, ..state.clone() },
-        ] {
-            entry.save(&strange).unwrap();
-            assert_eq!(entry.load(), None);
-        }
+        entry.save(&State { boot_id: "another".into(), ..state.clone() }).unwrap();
+        assert!(matches!(entry.look(), Look::Nothing), "pids and guests of another boot are gone");
+        entry.save(&State { version: VERSION + 1, ..state.clone() }).unwrap();
+        assert_eq!((entry.look().pod(), entry.look().pid()), (Some(&state.pod), Some(state.pid)));
+        assert_eq!(entry.load(), None);
     }
 
     #[test]
@@ -418,10 +527,13 @@ mod tests {
     fn a_pod_finds_its_containers() {
         let root = tempfile::tempdir().unwrap();
         let store = Store::at(root.path());
-        for (id, pod) in [("a", "p"), ("b", "p"), ("c", "c")] {
+        for (id, pod) in [("a", "p"), ("b", "p"), ("c", "c"), ("p", "p")] {
             let entry = store.reserve(&key(id)).unwrap();
             entry.save(&State::new(Id::new(pod).unwrap()).unwrap()).unwrap();
         }
-        assert_eq!(store.of_pod(&Id::new("default").unwrap(), &Id::new("p").unwrap()).len(), 2);
+        let found = store.of_pod(&Id::new("default").unwrap(), &Id::new("p").unwrap());
+        let mut ids: Vec<&str> = found.iter().map(|(key, _)| key.id.as_str()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, ["a", "b"], "all but the sandbox itself");
     }
 }

@@ -62,7 +62,7 @@ impl Bench {
         let mut node = Node::new(Boards::builtin(), []);
         node.micad = sim.dir().to_owned();
         node.cores = CpuSet::first(4);
-        let driver = MicadDriver::with_ttys_in(sim.dev());
+        let driver = MicadDriver::at(sim.dir(), sim.dev());
         Bench { sim, driver, node, folder: tempfile::tempdir().unwrap() }
     }
 
@@ -240,7 +240,7 @@ async fn the_end_of_a_guest_that_went_off_is_seen_and_nothing_is_left() {
 #[tokio::test]
 async fn a_shim_runs_a_guest_and_the_engine_stops_it() {
     let bench = Bench::new();
-    let shim = Shim::on(bench.node.clone(), MicadDriver::with_ttys_in(bench.sim.dev())).await;
+    let shim = Shim::on(bench.node.clone(), MicadDriver::at(bench.sim.dir(), bench.sim.dev())).await;
     let bundle = bundle(&shim);
     for (signal, status) in [(15, 143), (9, 137)] {
         shim.create("a", &bundle).await.unwrap();
@@ -385,7 +385,7 @@ async fn a_core_that_is_taken_is_refused_by_the_daemon() {
 #[tokio::test]
 async fn a_core_of_another_container_is_refused_before_the_daemon_is_asked() {
     let bench = Bench::new();
-    let shim = Shim::on(bench.node.clone(), MicadDriver::with_ttys_in(bench.sim.dev())).await;
+    let shim = Shim::on(bench.node.clone(), MicadDriver::at(bench.sim.dir(), bench.sim.dev())).await;
     let create = async |id: &str, cores: &str| {
         let bundle = shim.bundle(id);
         let conf = format!("[Mica]\nName=x\nClientPath=/firmware.elf\nCPU={cores}\n");
@@ -477,7 +477,7 @@ async fn a_daemon_that_is_gone_for_a_while_ends_no_guest() {
 async fn a_container_can_be_stopped_and_deleted_whatever_the_daemon_does() {
     for (fault, end) in [("every any hang", "clear"), ("crash", "restart")] {
         let bench = Bench::new();
-        let shim = Shim::on(bench.node.clone(), MicadDriver::with_ttys_in(bench.sim.dev())).await;
+        let shim = Shim::on(bench.node.clone(), MicadDriver::at(bench.sim.dir(), bench.sim.dev())).await;
         let bundle = bundle(&shim);
         shim.create("a", &bundle).await.unwrap();
         shim.task.start(soon(), &start("a")).await.unwrap();
@@ -544,4 +544,17 @@ async fn a_record_alone_is_enough_to_free_a_guest() {
     MicadDriver::default().destroy(&record).await.unwrap();
     drop(bench);
     MicadDriver::default().destroy(&record).await.unwrap();
+}
+
+/// The record is lost; the client's name follows from the container's.
+#[tokio::test]
+async fn a_guest_without_a_record_is_freed_by_its_containers_name() {
+    let bench = Bench::new();
+    let running = bench.run(BARE).await;
+    let key = |id: &str| Key { namespace: Id::new("test").unwrap(), id: Id::new(id).unwrap() };
+    bench.driver.destroy_lost(&key("b")).await.unwrap();
+    assert!(bench.knows(&running.name), "the guest of another container");
+    bench.driver.destroy_lost(&key("a")).await.unwrap();
+    bench.driver.destroy_lost(&key("a")).await.unwrap();
+    assert!(!bench.knows(&running.name));
 }

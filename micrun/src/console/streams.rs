@@ -10,12 +10,13 @@ use super::name::{LoggerUri, Name};
 use super::sink::Sink;
 use super::{Setup, Stdio};
 use crate::id::Key;
+use crate::remedy::remedy;
 
 /// Why a stream cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// The operating system refused.
-    #[error("opening the {stream} of the container, {name}: {source}")]
+    #[error("opening the {stream} of the container, {name}: {source}{}", remedy(.source))]
     Open {
         /// stdin, stdout or stderr.
         stream: &'static str,

@@ -20,8 +20,9 @@ use crate::config::{Explanation, NodeConfig, given};
 use crate::console::{Hub, Loggers, Setup, Stdio, StreamError};
 use crate::id::{GuestName, Key};
 use crate::pedestal::{
-    self, Console, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, PlanError, Record,
+    Console, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, PlanError, Record,
 };
+use crate::recovery::{self, RecoveryError};
 use crate::reservations::{self, ReservationError};
 use crate::resources::{ResourceError, Resources};
 use crate::store::{Entry, State, Store, StoreError};
@@ -79,6 +80,8 @@ pub enum CreateFailure {
     Reservation(#[from] ReservationError),
     #[error(transparent)]
     Driver(#[from] DriverError),
+    #[error("an earlier container of this id: {0}")]
+    Recovery(#[from] RecoveryError),
     #[error("the guest was made in vain and is still there: {0}")]
     NotFreed(DriverError),
     #[error("this node's board profiles: {0}; correct or remove the file")]
@@ -122,15 +125,15 @@ impl Context {
     /// Takes the container's directory, and frees what a shim that was killed has left there.
     async fn reserve(&self, key: &Key) -> Result<Entry, CreateFailure> {
         let entry = self.store.reserve(key)?;
-        if let Some(record) = entry.load().and_then(|state| state.guest) {
-            tracing::warn!(container = %key, "freeing what an earlier shim left behind");
-            pedestal::destroy(&self.drivers, &record).await?;
-        }
+        recovery::free(&self.drivers, key, &entry).await?;
+        crash_point!(RecoveryFreed);
         entry.clear()?;
+        crash_point!(RecoveryCleared);
         Ok(entry)
     }
 
     async fn create_in(&self, entry: &Entry, request: &CreateRequest) -> Result<Parts, CreateFailure> {
+        crash_point!(CreateReserved);
         let config = self.config.as_ref().map_err(|error| CreateFailure::Config(error.to_string()))?;
         let bundle = Bundle::open(&request.bundle)?;
         let reading = bundle.read_image(request.mounts.clone(), entry.dir(), config);
@@ -163,12 +166,15 @@ impl Context {
         state.claims = plan.claims();
         let taking = reservations::take(&self.store, &request.key, entry, &state, driver.as_ref());
         step("reserve", taking).await?;
+        crash_point!(CreateClaimed);
         let creating = step("create the guest", plan.create());
         let Created { guest, record, console, events } = creating.await?;
+        crash_point!(CreateMade);
         state.guest = Some(record.clone());
         state.pid = guest.pid().unwrap_or(state.pid);
         let connected = match entry.save(&state) {
             Ok(()) => {
+                crash_point!(CreateRecorded);
                 let connecting = step("connect the streams", self.connect(console, request, &setup));
                 connecting.await.map_err(CreateFailure::from)
             }
@@ -196,6 +202,7 @@ impl Context {
         let (interrupts_in, interrupts) = mpsc::unbounded_channel();
         let CreateRequest { key, stdio, .. } = request;
         let hub = Hub::open(stdio, key, setup, &self.loggers, console, interrupts_in).await?;
+        crash_point!(CreateConnected);
         Ok((hub, interrupts))
     }
 
@@ -244,6 +251,7 @@ impl Context {
         };
         let stdio = info.stdio.clone();
         self.events.publish(&info.key, TaskEvent::Created { pid, bundle: info.bundle.clone(), stdio });
+        crash_point!(CreateTold);
         trace::spawn(owner.run(Inbox { requests, guest: parts.events, interrupts: parts.interrupts }));
         Container { info, requests: requests_in, snapshot }
     }

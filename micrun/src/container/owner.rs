@@ -123,11 +123,13 @@ impl Owner {
             }
             return Err(error.into());
         }
+        crash_point!(StartRuns);
         reservations::settle(&self.info.key, &self.entry, &mut self.state);
         self.set(Status::Running);
         self.set_alarm();
         let pid = self.snapshot.borrow().pid;
         self.publish(TaskEvent::Started { pid });
+        crash_point!(StartTold);
         Ok(pid)
     }
 
@@ -137,13 +139,16 @@ impl Owner {
             return Err(ContainerError::Unsupported("this guest's pedestal cannot pause it"));
         }
         self.guest.pause().await?;
+        crash_point!(Paused);
         self.set_paused();
+        crash_point!(PauseTold);
         Ok(())
     }
 
     async fn resume(&mut self) -> Result<(), ContainerError> {
         self.status().check(Operation::Resume)?;
         self.guest.resume().await?;
+        crash_point!(Resumed);
         self.set_resumed();
         Ok(())
     }
@@ -190,14 +195,17 @@ impl Owner {
             return;
         }
         self.hub.drain().await;
+        crash_point!(ExitDrained);
         let exit = Exit { status: exit::status(&cause, self.kill), at: SystemTime::now() };
         tracing::info!(container = %self.info.key, status = exit.status, %cause, "the guest ended");
         self.snapshot.send_modify(|snapshot| {
             snapshot.status = Status::Stopped;
             snapshot.exit = Some(exit);
         });
+        crash_point!(ExitSet);
         let pid = self.snapshot.borrow().pid;
         self.publish(TaskEvent::Exited { pid, exit });
+        crash_point!(ExitTold);
     }
 
     async fn delete(&mut self) -> Result<Snapshot, ContainerError> {
@@ -209,15 +217,19 @@ impl Owner {
             self.finish(ExitCause::Stopped).await;
         }
         step("free the guest", self.driver.destroy(&self.record)).await?;
+        crash_point!(DeleteDestroyed);
         if let Err(error) = self.entry.remove() {
             tracing::warn!(container = %self.info.key, %error, "files are left behind");
         }
+        crash_point!(DeleteRemoved);
         Ok(*self.snapshot.borrow())
     }
 
     async fn leave(self, snapshot: Snapshot, reply: Reply<Snapshot>) {
         self.hub.close(UNREAD_OUTPUT).await;
+        crash_point!(DeleteClosed);
         self.events.publish(&self.info.key, TaskEvent::Deleted { pid: snapshot.pid, exit: snapshot.exit });
+        crash_point!(DeleteTold);
         let _ = reply.send(Ok(snapshot));
     }
 }

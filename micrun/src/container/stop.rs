@@ -121,6 +121,7 @@ impl Owner {
         let can = self.guest.capabilities();
         if can.force {
             self.guest.force().await?;
+            crash_point!(KillSent);
             self.delivered().await;
             return Ok(());
         }

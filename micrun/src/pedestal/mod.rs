@@ -11,6 +11,7 @@
 //!   Guest::start / ask / force / pause / resume / apply   as capabilities() allow
 //!   Driver::adopt(record)    ──> Created         a restarted shim takes its guest back
 //!   Driver::destroy(record)                      another process, no live object, any number of times
+//!   Driver::destroy_lost(key)                    the same where the record is lost
 //! ```
 
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Settings;
 use crate::id::{GuestName, Key};
+use crate::remedy::remedy;
 use crate::resources::{Change, CpuSet, Resources};
 use crate::trace::TraceContext;
 
@@ -117,6 +119,14 @@ pub trait Driver: Send + Sync {
     ///
     /// [`DriverError`] where something is left and could not be freed.
     async fn destroy(&self, record: &Record) -> Result<(), DriverError>;
+
+    /// Frees the guest of a container whose record is lost, by what follows from the container's name alone. No such
+    /// guest is success, and so is a node on which this driver can have none.
+    ///
+    /// # Errors
+    ///
+    /// [`DriverError`] where there is one, or may be one, that could not be freed.
+    async fn destroy_lost(&self, key: &Key) -> Result<(), DriverError>;
 }
 
 /// A guest that could be created.
@@ -396,7 +406,7 @@ impl PlanError {
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
     /// An operating system call failed.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {source}{}", remedy(.source))]
     Io {
         /// What was being done, to what.
         doing: String,

@@ -22,6 +22,11 @@ const HYPERVISOR: &str = "/sys/hypervisor/type";
 /// Looked through after `PATH`, which an engine may hand over empty.
 const PROGRAM_DIRS: [&str; 4] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/libexec"];
 
+/// Whether this machine runs on Xen.
+pub fn on_xen() -> bool {
+    std::fs::read_to_string(HYPERVISOR).is_ok_and(|text| text.trim() == "xen")
+}
+
 /// The Linux host, as far as plans look at it.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -54,7 +59,7 @@ impl Node {
         let dirs = std::env::split_paths(&path).chain(PROGRAM_DIRS.map(PathBuf::from));
         let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
         Node {
-            on_xen: read(HYPERVISOR).trim() == "xen",
+            on_xen: on_xen(),
             // A kernel that does not say has at least the one that this runs on.
             cores: read(PRESENT_CPUS).parse().unwrap_or_else(|_| CpuSet::first(1)),
             online: read(ONLINE_CPUS).parse().unwrap_or_else(|_| CpuSet::first(1)),

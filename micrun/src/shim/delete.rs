@@ -2,19 +2,22 @@
 //! but the state on disk. It can be repeated.
 
 use std::fs;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use containerd_shim::protos::protobuf::{Message, MessageField};
 use containerd_shim::{Flags, api::DeleteResponse, socket_address};
 use rustix::mount::{UnmountFlags, unmount};
 
-use super::address::{lock_sockets, path_of};
+use super::address::{is_dead, lock_sockets, path_of};
 use super::reply::timestamp;
 use super::{ActionError, key, runtime};
-use crate::pedestal;
-use crate::store::{self, Entry, Store};
+use crate::bundle::Bundle;
+use crate::id::{Id, Key};
+use crate::pedestal::{self, Driver};
+use crate::recovery;
+use crate::store::{self, Entry, Look, Store};
 
 /// The status of a container whose shim died: as if killed by SIGKILL.
 const KILLED: u32 = 137;
@@ -24,49 +27,63 @@ pub fn delete(flags: &Flags) -> Result<Vec<u8>, ActionError> {
     let key = key(flags)?;
     let store = Store::at(store::ROOT);
     let own = store.find(&key);
-    let state = own.as_ref().and_then(Entry::load);
-    let entries = own.into_iter().chain(store.of_pod(&key.namespace, &key.id));
-    let freed = free_all(entries);
+    let known = own.as_ref().map_or(Look::Nothing, Entry::look);
     let bundle = match flags.bundle.as_str() {
         "" => std::env::current_dir().map_err(ActionError::when("finding the bundle"))?,
         path => PathBuf::from(path),
     };
+    let freed = runtime()?.block_on(free_all(&store, &key, own));
     // Engines of other runtimes mount here; an image of ours is mounted where nobody else sees it.
     let _ = unmount(bundle.join("rootfs"), UnmountFlags::DETACH);
-    let pod = state.as_ref().map_or(&key.id, |state| &state.pod);
+    let pod = known.pod().cloned().or_else(|| pod_of(&bundle, &key));
+    let pod = pod.as_ref().unwrap_or(&key.id);
     remove_dead_socket(&path_of(&socket_address(&flags.address, &flags.namespace, pod.as_str())));
+    crash_point!(ActionUnbound);
     freed?;
     let response = DeleteResponse {
         exit_status: KILLED,
         exited_at: MessageField::some(timestamp(SystemTime::now())),
-        pid: state.map_or(0, |state| state.pid),
+        pid: known.pid().unwrap_or(0),
         ..Default::default()
     };
     response.write_to_bytes().map_err(ActionError::when("writing the reply"))
 }
 
-/// Frees each of them, even if one cannot be freed. Gives the first error.
-fn free_all(entries: impl Iterator<Item = Entry>) -> Result<(), ActionError> {
-    runtime()?.block_on(async {
-        let mut freed = Ok(());
-        for entry in entries {
-            freed = freed.and(free(&entry).await);
-        }
-        freed
-    })
+/// Frees the container and, where it is a sandbox, those of its pod: each, even if another cannot be freed. Gives the
+/// first error.
+async fn free_all(store: &Store, key: &Key, own: Option<Entry>) -> Result<(), ActionError> {
+    let drivers = pedestal::drivers();
+    let mut freed = match own {
+        Some(entry) => free(&drivers, key, &entry).await,
+        // Somebody removed the directory; its guest would be nobody's.
+        None => recovery::free_lost(&drivers, key)
+            .await
+            .map_err(ActionError::when(format!("looking for a guest of container {key}"))),
+    };
+    for (key, entry) in store.of_pod(&key.namespace, &key.id) {
+        freed = freed.and(free(&drivers, &key, &entry).await);
+    }
+    freed
 }
 
-async fn free(entry: &Entry) -> Result<(), ActionError> {
-    let doing = || format!("freeing what {} records", entry.dir().display());
-    if let Some(record) = entry.load().and_then(|state| state.guest) {
-        pedestal::destroy(&pedestal::drivers(), &record).await.map_err(ActionError::when(doing()))?;
-    }
-    entry.remove().map_err(ActionError::when(doing()))
+async fn free(drivers: &[Arc<dyn Driver>], key: &Key, entry: &Entry) -> Result<(), ActionError> {
+    let doing = || format!("freeing container {key}");
+    recovery::free(drivers, key, entry).await.map_err(ActionError::when(doing()))?;
+    crash_point!(ActionFreed);
+    entry.remove().map_err(ActionError::when(doing()))?;
+    crash_point!(ActionRemoved);
+    Ok(())
+}
+
+/// What the bundle says, where the state does not.
+fn pod_of(bundle: &Path, key: &Key) -> Option<Id> {
+    Bundle::open(bundle).ok()?.pod(&key.id).ok()
 }
 
 fn remove_dead_socket(socket: &Path) {
-    let _others_wait = lock_sockets(socket);
-    if UnixStream::connect(socket).is_err() {
+    // Without the lock somebody may be about to serve there: a dead socket does no harm.
+    let Ok(_others_wait) = lock_sockets(socket) else { return };
+    if is_dead(socket) {
         // Gone already is as good.
         let _ = fs::remove_file(socket);
     }

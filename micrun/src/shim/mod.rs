@@ -7,6 +7,7 @@
 //! - [`publisher`]: events back to containerd.
 //! - `address`: where a shim serves.
 //! - `calls`: a span around each call.
+//! - `listener`: the socket, as ttrpc takes connections from it.
 //! - `log`: what is logged, to the FIFO that containerd reads.
 
 use std::ffi::OsString;
@@ -15,10 +16,13 @@ use std::process::ExitCode;
 
 use containerd_shim::Flags;
 
+use crate::remedy::remedy;
+
 mod address;
 mod calls;
 mod delete;
 mod info;
+mod listener;
 mod log;
 pub mod publisher;
 mod reply;
@@ -56,6 +60,11 @@ impl ActionError {
     fn when<E: std::fmt::Display>(doing: impl Into<String>) -> impl FnOnce(E) -> ActionError {
         move |why| ActionError::new(doing, why)
     }
+
+    /// For `map_err`: an answer of the system's, with what to do about it.
+    fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> ActionError {
+        move |why| ActionError::new(doing, format_args!("{why}{}", remedy(&why)))
+    }
 }
 
 /// What the executable does with its arguments.
@@ -86,6 +95,8 @@ fn act(arguments: &[OsString]) -> Result<Vec<u8>, ActionError> {
     match flags.action.as_str() {
         "start" => start::start(&flags),
         "delete" => delete::delete(&flags),
+        #[cfg(feature = "crash-points")]
+        "crash-points" => Ok(crate::crash_point::armed::list().into()),
         ACTION_SERVE => serve::serve(&flags).map(|()| Vec::new()),
         other => Err(ActionError::new(
             format!("the action {other:?}"),

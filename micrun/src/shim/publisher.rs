@@ -55,7 +55,10 @@ impl Publisher {
         let mut wait = RETRY.0;
         loop {
             let error = match self.forward(occurrence).await {
-                Ok(()) => return,
+                Ok(()) => {
+                    crash_point!(EventTaken);
+                    return;
+                }
                 Err(ttrpc::Error::RpcStatus(status)) if is_final(status.code()) => {
                     tracing::warn!(container = %occurrence.key, reason = %status.message(), "containerd refuses an event");
                     return;

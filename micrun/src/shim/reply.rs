@@ -57,7 +57,8 @@ pub fn create_failed(failure: &CreateError) -> ttrpc::Error {
         | CreateFailure::Boards(_)
         | CreateFailure::Stream(_) => Code::FAILED_PRECONDITION,
         CreateFailure::Reservation(refusal) => reservation_failed(refusal),
-        CreateFailure::NotFreed(_)
+        CreateFailure::Recovery(_)
+        | CreateFailure::NotFreed(_)
         | CreateFailure::Driver(_)
         | CreateFailure::Store(_)
         | CreateFailure::Proc(_) => Code::INTERNAL,

@@ -14,6 +14,7 @@ use containerd_shim::protos::ttrpc;
 use tokio::time::timeout;
 
 use super::calls::Calls;
+use super::listener::Connections;
 use super::publisher::Publisher;
 use super::shared::Shared;
 use super::task::Service;
@@ -41,6 +42,7 @@ const TASK_V3: &str = "containerd.task.v3.Task";
 /// Serves until the last container is gone.
 pub fn serve(flags: &Flags) -> Result<(), ActionError> {
     let key = key(flags)?;
+    crash_point!(ServeBegun);
     let bundle = PathBuf::from(&flags.bundle);
     // A file that cannot be used is told to whoever wants a container.
     let mut config = NodeConfig::load(Path::new(node::PATH));
@@ -78,9 +80,12 @@ fn run(flags: &Flags, namespace: Id, config: Result<NodeConfig, NodeConfigError>
         let server =
             Server::start(listener, Arc::clone(&shared)).await.map_err(ActionError::when("serving"))?;
         tokio::spawn(end_if_forgotten(Arc::clone(&shared)));
+        crash_point!(ServeListening);
         shared.idle().await;
+        crash_point!(ShutdownAsked);
         // First of all: from here on a `start` for the same pod makes a shim of its own.
         let _ = fs::remove_file(&flags.socket);
+        crash_point!(ShutdownUnbound);
         let exporter = server.stop().await;
         if timeout(LAST_EVENTS, events.flush()).await.is_err() {
             tracing::warn!("containerd did not take the last events");
@@ -90,6 +95,7 @@ fn run(flags: &Flags, namespace: Id, config: Result<NodeConfig, NodeConfigError>
         }
         // All but always there is none left. One that hangs must not stay behind.
         loggers.gone().await;
+        crash_point!(ShutdownFlushed);
         Ok(())
     })
 }
@@ -150,8 +156,8 @@ impl Server {
     /// Where the socket cannot be served.
     pub async fn start(listener: UnixListener, shared: Arc<Shared>) -> Result<Server, ServerError> {
         let others = |error: io::Error| ttrpc::Error::Others(error.to_string());
-        listener.set_nonblocking(true).map_err(others)?;
-        let listener = ttrpc::r#async::transport::Listener::try_from(listener).map_err(others)?;
+        let connections = Connections::of(listener).map_err(others)?;
+        let listener = ttrpc::r#async::transport::Listener::new(connections);
         let calls = Calls::to(&shared);
         let mut services = create_task(Arc::new(Service::new(Arc::clone(&shared))));
         // A second table of the same handlers: the crate knows one name only.

@@ -178,6 +178,7 @@ impl Shared {
         let bundle = Path::new(&request.bundle);
         // Where a later container of a pod comes without a `start` of its own, nobody else writes it.
         write_address(bundle, &self.address).map_err(|failure| error(Code::INTERNAL, failure.to_string()))?;
+        crash_point!(CreateAddressed);
         let request = CreateRequest {
             key: Key { namespace: self.namespace.clone(), id },
             bundle: bundle.to_owned(),

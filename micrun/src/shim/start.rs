@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{IsTerminal, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -16,7 +16,7 @@ use containerd_shim::{Flags, socket_address};
 use rustix::fs::Mode;
 use serde_json::json;
 
-use super::address::{lock_sockets, path_of, write_address};
+use super::address::{connect, lock_sockets, path_of, write_address};
 use super::{ACTION_SERVE, ActionError, EVENTS_ADDRESS, key};
 use crate::bundle::Bundle;
 use crate::sys;
@@ -38,14 +38,16 @@ pub fn start(flags: &Flags) -> Result<Vec<u8>, ActionError> {
     let address = socket_address(&flags.address, &flags.namespace, pod.as_str());
     // Before there is a server: a full disk leaves none behind.
     write_address(&bundle.path, &address)?;
+    crash_point!(StartAddressed);
     let socket = path_of(&address);
-    let _others_wait = lock_sockets(&socket).map_err(ActionError::when(making(&socket)))?;
+    let _others_wait = lock_sockets(&socket).map_err(ActionError::io(making(&socket)))?;
     if let Some(listener) = listen(&socket)?
         && let Err(error) = spawn_server(flags, &caller, &bundle.path, &socket, listener)
     {
         let _ = fs::remove_file(&socket);
         return Err(error);
     }
+    crash_point!(StartSpawned);
     caller.reply(&address)
 }
 
@@ -55,20 +57,21 @@ fn making(socket: &Path) -> String {
 
 /// A socket to serve on, for root alone; none where a live shim serves there already.
 fn listen(socket: &Path) -> Result<Option<UnixListener>, ActionError> {
-    if UnixStream::connect(socket).is_ok() {
+    if connect(socket).is_ok() {
         return Ok(None);
     }
     // What a shim that was killed left behind.
     match fs::remove_file(socket) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(ActionError::new(making(socket), error));
+            return Err(ActionError::io(making(socket))(error));
         }
         _ => {}
     }
     let before = rustix::process::umask(Mode::from_raw_mode(0o177));
     let listener = UnixListener::bind(socket);
     rustix::process::umask(before);
-    listener.map(Some).map_err(ActionError::when(making(socket)))
+    crash_point!(StartBound);
+    listener.map(Some).map_err(ActionError::io(making(socket)))
 }
 
 fn spawn_server(
@@ -96,7 +99,7 @@ fn spawn_server(
         // containerd waits for the end of both before it reads the reply.
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    command.spawn().map(drop).map_err(ActionError::when(doing))
+    command.spawn().map(drop).map_err(ActionError::io(doing))
 }
 
 /// The containerd that runs this action: where its events go, and what reply it reads. What tells the

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use micrun::id::Key;
 use micrun::pedestal::{
     Capabilities, Claim, Console, Created, Driver, DriverError, Event, ExitCause, ExitNotice, FreeMemory,
     Guest, GuestSpec, Live, Node, Plan, PlanError, Record, Usage,
@@ -202,6 +203,10 @@ impl Driver for Echo {
         let name = record.data["name"].as_str().unwrap_or_default();
         self.daemon.0.lock().unwrap().remove(name);
         Ok(())
+    }
+
+    async fn destroy_lost(&self, key: &Key) -> Result<(), DriverError> {
+        self.destroy(&Echo::record(&key.to_string())).await
     }
 }
 

@@ -3,6 +3,8 @@
 //!
 //! - [`node`]: a containerd per release, shared by its trials, and how a trial runs on it
 //! - [`boots`]: every firmware on every containerd
+//! - [`bare`]: a shim without containerd; [`crash`]: killed after every step of its life;
+//!   [`scarce`]: with full disks, without descriptors, with damaged files and dead emulators
 //! - [`lifecycle`]: terminals, signals, exit codes, and what becomes of whom when something dies
 //! - [`engines`]: the calls and streams of nerdctl and CRI, through containerd's API
 //! - [`load`]: images that the builder puts into containerd itself
@@ -12,7 +14,9 @@
 //!
 //! `cargo xtask test e2e` builds what this needs and runs it as root; arguments are those of libtest.
 
+mod bare;
 mod boots;
+mod crash;
 mod engines;
 mod import;
 mod lifecycle;
@@ -21,6 +25,7 @@ mod node;
 mod pods;
 mod refusals;
 mod room;
+mod scarce;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -59,6 +64,8 @@ fn trials() -> Result<Vec<Trial>> {
     let node = |release| Arc::new(Node::new(&product, release));
     let nodes: Vec<Arc<Node>> = Release::all(&workspace)?.into_iter().map(node).collect();
     let mut trials = room::trials(&product);
+    trials.extend(crash::trials(&workspace, &product)?);
+    trials.extend(scarce::trials(&product));
     for story in stories() {
         for node in &nodes {
             let (node, tell) = (node.clone(), story.tell.clone());

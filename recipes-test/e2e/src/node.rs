@@ -7,13 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use micrun_testkit::namespace::Process;
+use micrun_testkit::product::SHIM;
 use micrun_testkit::{Console, Containerd, Firmware, Product, Release, leftovers};
 
 /// The runtime's name, as users type it.
 pub const RUNTIME: &str = "io.containerd.mica.v2";
-
-/// The program behind it.
-const SHIM: &str = "containerd-shim-mica-v2";
 
 /// What a trial does, on whichever containerd.
 pub struct Story {
@@ -27,6 +25,8 @@ pub type Tell = dyn Fn(&mut Stage<'_>) -> Result<()> + Send + Sync;
 /// One containerd release with its trials.
 pub struct Node {
     product: Product,
+    /// The folder of the shim that is run.
+    shims: PathBuf,
     release: Release,
     /// Locked by the trial that runs.
     containerd: Mutex<Option<Containerd>>,
@@ -42,7 +42,13 @@ pub struct Stage<'a> {
 
 impl Node {
     pub fn new(product: &Product, release: Release) -> Self {
-        Self { product: product.clone(), release, containerd: Mutex::new(None) }
+        Self::with_shims(product, product.bin(), release)
+    }
+
+    /// With the shim of another folder than the product's.
+    pub fn with_shims(product: &Product, shims: &Path, release: Release) -> Self {
+        let (product, shims) = (product.clone(), shims.to_owned());
+        Self { product, shims, release, containerd: Mutex::new(None) }
     }
 
     /// Without what the distribution adds: `1.7.24`.
@@ -55,7 +61,7 @@ impl Node {
         let mut slot = self.containerd.lock().unwrap_or_else(PoisonError::into_inner);
         let containerd = match slot.take() {
             Some(running) => running,
-            None => Containerd::start(&self.release, self.product.bin())?,
+            None => Containerd::start(&self.release, &self.shims)?,
         };
         let containerd = slot.insert(containerd);
         let logged = containerd.log_length();

@@ -62,7 +62,7 @@ impl Containerd {
         containerd.launch()?;
         containerd.run_ctr(["namespace", "create", &containerd.containers])?;
         containerd.events = Some(Events::follow(&containerd)?);
-        containerd.baseline = Baseline::of(&containerd)?;
+        containerd.baseline = Baseline::of(&containerd.namespace)?;
         Ok(containerd)
     }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::containerd::HOME;
+use crate::namespace::Namespace;
 use crate::{Containerd, wait};
 
 /// Shims exit and containerd collects garbage a little after `ctr` came back.
 const SETTLE: Duration = Duration::from_secs(15);
 
-/// What was there when containerd had just started.
+/// What was there before anything was run.
 #[derive(Debug, Default)]
 pub struct Baseline {
     mounts: BTreeSet<String>,
@@ -20,11 +21,40 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    pub(crate) fn of(containerd: &Containerd) -> Result<Self> {
-        Ok(Self {
-            mounts: containerd.namespace.mounts()?.into_iter().collect(),
-            files: files(&containerd.namespace.path("/run")),
-        })
+    /// Looks at a namespace.
+    ///
+    /// # Errors
+    /// If `/proc` cannot be read.
+    pub fn of(namespace: &Namespace) -> Result<Self> {
+        let mounts = namespace.mounts()?.into_iter().collect();
+        Ok(Self { mounts, files: files(&namespace.path("/run")) })
+    }
+
+    /// What is in the namespace now and was not then: processes, mounts, files below `/run`, and cgroups of containerd's
+    /// namespace `containers`.
+    ///
+    /// # Errors
+    /// If `/proc` cannot be read.
+    pub fn compare(
+        &self,
+        namespace: &Namespace,
+        containers: &str,
+        is_own: impl Fn(u32) -> bool,
+    ) -> Result<Vec<String>> {
+        let mut left = Vec::new();
+        for process in namespace.processes()? {
+            if !is_own(process.pid) {
+                left.push(format!("process {}: {}", process.pid, process.command));
+            }
+        }
+        let mounts = namespace.mounts()?;
+        left.extend(mounts.iter().filter(|m| !self.mounts.contains(*m)).map(|m| format!("mount {m}")));
+        let run = namespace.path("/run");
+        for file in files(&run).difference(&self.files) {
+            left.push(format!("file /run/{}", file.strip_prefix(&run).unwrap_or(file).display()));
+        }
+        left.extend(cgroups(Path::new("/sys/fs/cgroup"), containers, 0));
+        Ok(left)
     }
 }
 
@@ -73,21 +103,7 @@ impl Containerd {
     }
 
     fn look(&self) -> Result<Vec<String>> {
-        let mut left = Vec::new();
-        for process in self.namespace.processes()? {
-            if !self.is_own(process.pid) {
-                left.push(format!("process {}: {}", process.pid, process.command));
-            }
-        }
-        let mounts = self.namespace.mounts()?;
-        left.extend(
-            mounts.iter().filter(|m| !self.baseline.mounts.contains(*m)).map(|m| format!("mount {m}")),
-        );
-        let run = self.namespace.path("/run");
-        for file in files(&run).difference(&self.baseline.files) {
-            left.push(format!("file /run/{}", file.strip_prefix(&run).unwrap_or(file).display()));
-        }
-        left.extend(cgroups(Path::new("/sys/fs/cgroup"), self.containers(), 0));
+        let mut left = self.baseline.compare(&self.namespace, self.containers(), |pid| self.is_own(pid))?;
         for (what, known) in [
             ("task", self.list(["task", "ls", "-q"])?),
             ("container", self.list(["container", "ls", "-q"])?),

@@ -8,6 +8,12 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{Firmware, Workspace, shell, step};
 
+/// The shim's file name.
+pub const SHIM: &str = "containerd-shim-mica-v2";
+
+/// The folder of the shim that can be told to die.
+const CRASH_POINTS: &str = "crash-points";
+
 /// How cargo builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -59,6 +65,38 @@ impl Product {
         Self::find(workspace, profile)
     }
 
+    /// Builds the shim with its crash points, which no product has, into a folder of its own.
+    ///
+    /// # Errors
+    /// If it does not build.
+    pub fn build_with_crash_points(workspace: &Workspace) -> Result<()> {
+        let mut cargo = cargo(workspace);
+        cargo.args(["build", "-p", "micrun", "--features", "crash-points"]);
+        step(format_args!("Building a shim that can be told to die: {}", shell::line(&cargo)));
+        shell::run(&mut cargo)?;
+        let built = workspace.target().join(Profile::Dev.folder()).join(SHIM);
+        let kept = workspace.kit(CRASH_POINTS)?.join(SHIM);
+        // Not over the old one, which may be running.
+        let new = kept.with_extension("new");
+        std::fs::copy(&built, &new)
+            .and_then(|_| std::fs::rename(&new, &kept))
+            .with_context(|| format!("cannot copy {}", built.display()))
+    }
+
+    /// The folder of that shim.
+    ///
+    /// # Errors
+    /// If it was not built.
+    pub fn with_crash_points(workspace: &Workspace) -> Result<PathBuf> {
+        let folder = workspace.kit(CRASH_POINTS)?;
+        ensure!(
+            folder.join(SHIM).is_file(),
+            "{} is not built: start this through cargo xtask",
+            folder.join(SHIM).display()
+        );
+        Ok(folder)
+    }
+
     /// What an earlier [`Product::build`] left.
     ///
     /// # Errors
@@ -79,7 +117,7 @@ impl Product {
 
     /// `containerd-shim-mica-v2`.
     pub fn shim(&self) -> PathBuf {
-        self.bin.join("containerd-shim-mica-v2")
+        self.bin.join(SHIM)
     }
 
     /// `micrun-image-builder`.

@@ -17,6 +17,8 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     check(cargo(workspace).args(["fmt", "--all", "--check"]), "`cargo fmt --all` mends it")?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     check(cargo(workspace).args(clippy), "the lines above say how")?;
+    let clippy = ["clippy", "-p", "micrun", "--features", "crash-points", "--", "-D", "warnings"];
+    check(cargo(workspace).args(clippy), "the lines above say how")?;
     spelling::run(workspace)?;
     shellcheck(workspace)?;
     units::run(workspace)?;

@@ -96,6 +96,7 @@ fn e2e(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
         [&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::KEYS, &packages::RELEASES];
     packages::ensure("the end-to-end tests", &needs)?;
     Product::build(workspace, Profile::Release, &[])?;
+    Product::build_with_crash_points(workspace)?;
     let mut build = cargo(workspace);
     build.args(["build", "-p", "micrun-e2e"]);
     step(format_args!("Building the end-to-end tests: {}", shell::line(&build)));

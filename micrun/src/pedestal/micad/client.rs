@@ -195,10 +195,14 @@ impl Client {
         // micad answers "done" for a domain that it could not destroy.
         domain.destroy().await?;
         if forgotten.is_ok() {
-            // micad keeps the file of a domain that ended before it was asked to remove it.
-            let _ = std::fs::remove_file(Path::new(XEN_CONFIGS).join(format!("{}-xen.cfg", self.name)));
+            self.remove_config();
         }
         forgotten
+    }
+
+    /// micad keeps the file of a domain that ended before it was asked to remove it.
+    pub fn remove_config(&self) {
+        let _ = std::fs::remove_file(Path::new(XEN_CONFIGS).join(format!("{}-xen.cfg", self.name)));
     }
 
     /// Has the daemon forget the client. `stop` comes first: without it `rm` frees less.

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{Claim, Created, Driver, DriverError, FreeMemory, GuestSpec, Node, Plan, PlanError, Record};
+use crate::id::{GuestName, Key};
 use crate::resources::CpuSet;
 
 mod client;
@@ -35,6 +36,8 @@ use plan::MicadPlan;
 
 /// Runs guests through micad.
 pub struct MicadDriver {
+    /// The directory of its sockets.
+    micad: PathBuf,
     dev: PathBuf,
 }
 
@@ -46,14 +49,14 @@ const DEV: &str = "/dev";
 
 impl Default for MicadDriver {
     fn default() -> MicadDriver {
-        MicadDriver::with_ttys_in(DEV)
+        MicadDriver::at(libmica::client::DIRECTORY, DEV)
     }
 }
 
 impl MicadDriver {
-    /// A driver for a daemon that makes its ttys elsewhere, as tests do.
-    pub fn with_ttys_in(dev: impl Into<PathBuf>) -> MicadDriver {
-        MicadDriver { dev: dev.into() }
+    /// A driver for a daemon that makes its sockets and its ttys elsewhere, as tests do.
+    pub fn at(micad: impl Into<PathBuf>, dev: impl Into<PathBuf>) -> MicadDriver {
+        MicadDriver { micad: micad.into(), dev: dev.into() }
     }
 
     fn client(&self, on_disk: &OnDisk) -> Result<Client, DriverError> {
@@ -135,6 +138,15 @@ impl Driver for MicadDriver {
 
     async fn destroy(&self, record: &Record) -> Result<(), DriverError> {
         self.client(&OnDisk::read(record)?)?.destroy().await
+    }
+
+    /// The daemon is asked to forget a client of this name. If it had a domain, that is what the driver for Xen finds.
+    async fn destroy_lost(&self, key: &Key) -> Result<(), DriverError> {
+        let name = ClientName::new(GuestName::of(key).as_str()).map_err(unreadable)?;
+        let client = Client::new(Micad::new(&self.micad), name, Pedestal::Baremetal, self.dev.clone())?;
+        client.destroy().await?;
+        client.remove_config();
+        Ok(())
     }
 }
 

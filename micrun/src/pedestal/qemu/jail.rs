@@ -87,7 +87,11 @@ pub fn spawn(plan: &QemuPlan) -> Result<Process, DriverError> {
     let (control, control_theirs) = UnixStream::pair().map_err(doing("making a control socket"))?;
     let (console, console_theirs) = UnixStream::pair().map_err(doing("making a console socket"))?;
     let (mut stderr, stderr_theirs) = io::pipe().map_err(doing("making a pipe"))?;
-    fs::create_dir_all(&plan.jail).map_err(doing("making the root directory"))?;
+    fs::create_dir_all(&plan.jail).map_err(DriverError::io(format!(
+        "making {} for {}",
+        plan.jail.display(),
+        plan.program.display()
+    )))?;
     let jail = Jail::new(plan).map_err(doing("preparing the root directory"))?;
 
     let mut command = Command::new(&plan.program);
@@ -199,6 +203,8 @@ struct Mount {
 /// Everything that the child needs after the fork, computed before it.
 struct Jail {
     mount_point: CString,
+    /// What the kernel lists as its source: the container's name.
+    name: CString,
     mounts: Vec<Mount>,
     /// (target, link) such as `usr/lib`, `/lib` on systems with merged folders.
     links: Vec<(CString, CString)>,
@@ -210,7 +216,9 @@ const SYSTEM_DIRS: [&str; 6] = ["/usr", "/bin", "/lib", "/lib32", "/lib64", "/li
 
 impl Jail {
     fn new(plan: &QemuPlan) -> io::Result<Jail> {
-        let mut jail = Jail { mount_point: c_string(&plan.jail)?, mounts: Vec::new(), links: Vec::new() };
+        let name = CString::new(plan.root_name.as_str())?;
+        let mut jail =
+            Jail { mount_point: c_string(&plan.jail)?, name, mounts: Vec::new(), links: Vec::new() };
         for dir in SYSTEM_DIRS.map(Path::new) {
             match fs::symlink_metadata(dir) {
                 Ok(meta) if meta.is_symlink() => {
@@ -267,7 +275,8 @@ impl Jail {
     fn make_root(&self) -> rustix::io::Result<()> {
         let root = self.mount_point.as_c_str();
         rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        rustix::mount::mount(c"tmpfs", root, c"tmpfs", ROOT_FLAGS, c"mode=0755,size=64k,nr_inodes=64")?;
+        let source = self.name.as_c_str();
+        rustix::mount::mount(source, root, c"tmpfs", ROOT_FLAGS, c"mode=0755,size=64k,nr_inodes=64")?;
         rustix::process::chdir(root)?;
         for (target, link) in &self.links {
             rustix::fs::symlinkat(target.as_c_str(), CWD, relative(link))?;

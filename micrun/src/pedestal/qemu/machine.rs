@@ -38,6 +38,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(4);
 pub async fn start_paused(process: Process, exit: ExitConvention) -> Result<Created, DriverError> {
     let pid = process.child.id();
     let root = process.root.clone();
+    crash_point!(EmulatorStarted);
     let doing = || DriverError::io::<io::Error>(format!("connecting to QEMU (process {pid})"));
     let (mut machine, console, mut events) = Machine::connect(process, exit).map_err(doing())?;
     let ready = match machine.command("qmp_capabilities", START_LIMIT).await {
@@ -53,6 +54,7 @@ pub async fn start_paused(process: Process, exit: ExitConvention) -> Result<Crea
         });
     }
     machine.known.set_ready();
+    crash_point!(EmulatorReady);
     let record = OnDisk { process: Some(machine.process) }.record();
     Ok(Created { guest: Box::new(machine), record, console: Some(Box::new(console)), events })
 }

@@ -5,6 +5,7 @@
 //! - `qmp`: the emulator's control protocol.
 //! - `machine`: the handle on a running emulator; `watcher`: the task that follows it to its end.
 //! - `exit`: from all that was seen to the reason why the guest ended (pure).
+//! - `lost`: finds an emulator by its container's name alone.
 //!
 //! Control and console are socket pairs: no socket file, nobody else can connect, and both close when
 //! the shim dies. The emulator dies with its shim (parent-death signal), so it is never adopted.
@@ -14,12 +15,14 @@ use micrun_image_spec::firmware::Pedestal;
 use serde::{Deserialize, Serialize};
 
 use super::{Created, Driver, DriverError, GuestSpec, Node, Plan, PlanError, Record};
+use crate::id::Key;
 use crate::namespace::on_own_thread;
 use crate::process::ProcessId;
 use crate::resources::CpuSet;
 
 mod exit;
 mod jail;
+mod lost;
 mod machine;
 mod plan;
 pub mod qmp;
@@ -82,6 +85,12 @@ impl Driver for Qemu {
         on_own_thread(move || process.kill_and_wait())
             .await
             .map_err(DriverError::io(format!("ending QEMU (process {})", process.pid)))
+    }
+
+    /// An emulator dies with its shim; one that does not is told by what is mounted as its root.
+    async fn destroy_lost(&self, key: &Key) -> Result<(), DriverError> {
+        let (doing, key) = (format!("ending the QEMU of container {key}"), key.clone());
+        on_own_thread(move || lost::kill_all(&key)).await.map_err(DriverError::io(doing))
     }
 }
 

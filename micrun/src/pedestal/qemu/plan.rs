@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use micrun_image_spec::board::{BoardProfile, ExitConvention};
 use micrun_image_spec::firmware::Arch;
 
+use super::lost::root_name;
 use crate::pedestal::node::BOARDS_DIR;
 use crate::pedestal::{GuestSpec, Node, PlanError};
 
@@ -27,6 +28,8 @@ pub struct QemuPlan {
     pub firmware: PathBuf,
     /// Where the jail's root is mounted, seen by the emulator alone.
     pub jail: PathBuf,
+    /// What that mount is called: by it the emulator can be found where nothing else is left.
+    pub root_name: String,
 }
 
 impl QemuPlan {
@@ -63,6 +66,7 @@ impl QemuPlan {
             exit: qemu.exit,
             firmware: spec.firmware.clone(),
             jail: spec.dir.join("jail"),
+            root_name: root_name(&spec.key),
         })
     }
 }

@@ -12,8 +12,10 @@ use async_trait::async_trait;
 use micrun_image_spec::firmware::Pedestal;
 use serde::{Deserialize, Serialize};
 
+use super::node::on_xen;
 use super::{Created, Driver, DriverError, FreeMemory, GuestSpec, Node, Plan, PlanError, Record};
-use crate::hypervisor::xen::{DomainRef, Uuid, Xen, XenError};
+use crate::hypervisor::xen::{DomainName, DomainRef, Uuid, Xen, XenError};
+use crate::id::{GuestName, Key};
 use crate::resources::CpuSet;
 
 mod create;
@@ -103,6 +105,16 @@ impl Driver for XenDirect {
 
     async fn destroy(&self, record: &Record) -> Result<(), DriverError> {
         Ok(Xen::find()?.destroy(&OnDisk::read(record)?.domain).await?)
+    }
+
+    /// Its domain has a name that no other has, whoever made it. Without Xen or its tools nobody made one.
+    async fn destroy_lost(&self, key: &Key) -> Result<(), DriverError> {
+        let name = DomainName::new(GuestName::of(key).as_str());
+        let (true, Ok(xen), Ok(name)) = (on_xen(), Xen::find(), name) else { return Ok(()) };
+        match xen.named(&name).await? {
+            Some(domain) => Ok(xen.end(&domain).await?),
+            None => Ok(()),
+        }
     }
 }
 

@@ -8,15 +8,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use containerd_shim_protos::ttrpc::Code;
 use micrun::id::{Id, Key};
-use micrun::pedestal::{self, Claim, Driver};
+use micrun::pedestal::{self, Capabilities, Claim, Driver};
 use micrun::process::ProcessId;
 use micrun::recovery;
 use micrun::store::{Entry, Look, Store};
 use support::echo::{Echo, Script};
-use support::{Shim, is_empty, refusal};
+use support::{Shim, is_empty, kill, refusal, soon};
 
 fn key(id: &str) -> Key {
     Key { namespace: Id::new("test").unwrap(), id: Id::new(id).unwrap() }
@@ -54,7 +55,7 @@ async fn a_guest_whose_state_is_damaged_is_freed_by_its_name() {
         leave(&shim, text);
         shim.create("a", &shim.bundle("a")).await.unwrap();
         assert_eq!(echo.daemon.guests(), ["test/a"], "one guest, the new one, after {text:?}");
-        shim.task.delete(support::soon(), &support::delete("a")).await.unwrap();
+        shim.task.delete(soon(), &support::delete("a")).await.unwrap();
         assert!(echo.daemon.guests().is_empty() && is_empty(&shim.dir.path().join("state")), "{text:?}");
     }
 }
@@ -155,4 +156,31 @@ fn no_state_is_nothing_to_free_and_another_boot_neither() {
     let text = r#"{"version":1,"boot_id":"another","pod":"a","pid":1,"guest":{"driver":"qemu","data":{}}}"#;
     fs::write(entry.dir().join("state.json"), text).unwrap();
     assert!(matches!(entry.look(), Look::Nothing));
+}
+
+/// containerd may be away for long, and somebody may pause and resume meanwhile. Memory stays bounded, and what
+/// counts is told in order.
+#[tokio::test]
+async fn events_that_wait_are_bounded_and_none_of_a_life_is_lost() {
+    let script = Script::default();
+    let can = Capabilities { pause: true, ..script.can };
+    let mut shim = Shim::start(Echo::with(Script { can, ..script })).await;
+    shim.containerd.go_away().await;
+    shim.run("a").await;
+    for _ in 0..600 {
+        shim.task.pause(soon(), &support::pause("a")).await.unwrap();
+        shim.task.resume(soon(), &support::resume("a")).await.unwrap();
+    }
+    shim.task.kill(soon(), &kill("a", 9)).await.unwrap();
+    shim.task.delete(soon(), &support::delete("a")).await.unwrap();
+    shim.containerd.come_back().await;
+    let deadline = tokio::time::Instant::now() + support::SOON;
+    while shim.containerd.topics().last().is_none_or(|topic| topic != "/tasks/delete") {
+        assert!(tokio::time::Instant::now() < deadline, "the last event does not come");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let topics = shim.containerd.topics();
+    assert!(topics.len() <= 1030, "{} events waited", topics.len());
+    assert_eq!(topics[..3], ["/tasks/create", "/tasks/start", "/tasks/paused"]);
+    assert_eq!(topics[topics.len() - 2..], ["/tasks/exit", "/tasks/delete"]);
 }

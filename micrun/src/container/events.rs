@@ -1,6 +1,8 @@
 //! What the engine is told about a container, in order.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +29,19 @@ pub enum TaskEvent {
     Deleted { pid: u32, exit: Option<Exit> },
 }
 
+impl TaskEvent {
+    /// Whether it happens once at most in a container's life, and an engine that misses it has a wrong idea for good.
+    fn is_of_a_life(&self) -> bool {
+        match self {
+            TaskEvent::Paused | TaskEvent::Resumed => false,
+            TaskEvent::Created { .. }
+            | TaskEvent::Started { .. }
+            | TaskEvent::Exited { .. }
+            | TaskEvent::Deleted { .. } => true,
+        }
+    }
+}
+
 /// An event with its container and its time.
 #[derive(Clone, Debug)]
 pub struct Occurrence {
@@ -47,28 +62,60 @@ pub enum Item {
     Flush(oneshot::Sender<()>),
 }
 
+/// How many events may wait for an engine that is away. Beyond that, events of states that do not last are left out,
+/// with a line in the log: a container's few other ones always have room.
+const WAITING: usize = 1024;
+
 /// Where events go. All containers of a shim share one queue, so nothing overtakes anything.
 #[derive(Clone, Debug)]
-pub struct Events(mpsc::UnboundedSender<Item>);
+pub struct Events {
+    queue: mpsc::UnboundedSender<Item>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The other end.
+#[derive(Debug)]
+pub struct Queue {
+    items: mpsc::UnboundedReceiver<Item>,
+    waiting: Arc<AtomicUsize>,
+}
 
 impl Events {
     /// A queue and its end.
-    pub fn queue() -> (Events, mpsc::UnboundedReceiver<Item>) {
-        let (events, queue) = mpsc::unbounded_channel();
-        (Events(events), queue)
+    pub fn queue() -> (Events, Queue) {
+        let (queue, items) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        (Events { queue, waiting: Arc::clone(&waiting) }, Queue { items, waiting })
     }
 
     /// Waits until everything that was published so far was told.
     pub async fn flush(&self) {
         let (done, told) = oneshot::channel();
-        if self.0.send(Item::Flush(done)).is_ok() {
+        if self.queue.send(Item::Flush(done)).is_ok() {
             // An error means that nobody tells anything any more.
             let _ = told.await;
         }
     }
 
     pub(super) fn publish(&self, key: &Key, event: TaskEvent) {
+        if self.waiting.load(Ordering::Relaxed) >= WAITING && !event.is_of_a_life() {
+            tracing::warn!(container = %key, ?event, "the engine is away and {WAITING} events wait: one is left out");
+            return;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         // Without a receiver the shim is on its way out and nobody listens.
-        let _ = self.0.send(Item::Occurrence(Occurrence { key: key.clone(), at: SystemTime::now(), event }));
+        let _ =
+            self.queue.send(Item::Occurrence(Occurrence { key: key.clone(), at: SystemTime::now(), event }));
+    }
+}
+
+impl Queue {
+    /// The next item; none when nobody is left who could publish one.
+    pub async fn next(&mut self) -> Option<Item> {
+        let item = self.items.recv().await;
+        if let Some(Item::Occurrence(_)) = item {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        item
     }
 }

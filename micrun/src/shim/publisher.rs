@@ -13,11 +13,10 @@ use containerd_shim::protos::shim::event::Envelope;
 use containerd_shim::protos::shim::events::ForwardRequest;
 use containerd_shim::protos::shim_async::{Client, EventsClient};
 use containerd_shim::protos::ttrpc::{self, Code, context};
-use tokio::sync::mpsc;
 
 use super::address::path_of;
 use super::reply::timestamp;
-use crate::container::events::{Item, Occurrence, TaskEvent};
+use crate::container::events::{Item, Occurrence, Queue, TaskEvent};
 use crate::id::{Id, Key};
 
 /// How long containerd may take to accept one event.
@@ -41,8 +40,8 @@ impl Publisher {
 
     /// Sends until the queue is closed. An event that does not arrive is sent again until it does, and
     /// nothing overtakes it; while containerd is away, events wait.
-    pub async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Item>) {
-        while let Some(item) = queue.recv().await {
+    pub async fn run(mut self, mut queue: Queue) {
+        while let Some(item) = queue.next().await {
             match item {
                 Item::Occurrence(occurrence) => self.deliver(&occurrence).await,
                 // Whoever waited may have given up.

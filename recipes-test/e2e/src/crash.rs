@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use micrun_testkit::namespace::Namespace;
 use micrun_testkit::product::SHIM;
-use micrun_testkit::{Product, Workspace, shell, wait};
+use micrun_testkit::{Product, shell, wait};
 
 use crate::bare::Bare;
 
@@ -26,8 +26,8 @@ const ID: &str = "crash";
 const SERVED: &str = "start: server started";
 
 /// A trial for each point, and one that shows that the product has none.
-pub fn trials(workspace: &Workspace, product: &Product) -> Result<Vec<Trial>> {
-    let shims = Product::with_crash_points(workspace)?;
+pub fn trials(shims: &Path, product: &Product) -> Result<Vec<Trial>> {
+    let shims = shims.to_owned();
     let points = points(&shims)?;
     let mut trials = Vec::new();
     for point in points.clone() {
@@ -54,6 +54,11 @@ fn points(shims: &Path) -> Result<Vec<String>> {
 /// Orders `kill` or `hold` at a point.
 pub fn arm(namespace: &Namespace, what: &str, point: &str) -> Result<()> {
     std::fs::write(namespace.path(ARMED), format!("{what} {point}")).context("cannot arm a crash point")
+}
+
+/// Whether the point was passed.
+pub fn is_reached(namespace: &Namespace) -> bool {
+    namespace.path(REACHED).exists()
 }
 
 /// Lets whoever is held go on, and forgets that the point was passed.

@@ -9,6 +9,7 @@
 //! - [`engines`]: the calls and streams of nerdctl and CRI, through containerd's API
 //! - [`load`]: images that the builder puts into containerd itself
 //! - [`pods`]: containers that share a shim
+//! - [`recovery`]: containerd and shims are killed under guests
 //! - [`refusals`]: images that must not run, and what the user is told
 //! - [`room`]: full disks and read-only ones, under the builder
 //!
@@ -23,10 +24,12 @@ mod lifecycle;
 mod load;
 mod node;
 mod pods;
+mod recovery;
 mod refusals;
 mod room;
 mod scarce;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -61,12 +64,22 @@ fn trials() -> Result<Vec<Trial>> {
         &[&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::KEYS],
     )?;
     let product = Product::find(&workspace, Profile::Release)?;
-    let node = |release| Arc::new(Node::new(&product, release));
-    let nodes: Vec<Arc<Node>> = Release::all(&workspace)?.into_iter().map(node).collect();
+    let mortal = Product::with_crash_points(&workspace)?;
     let mut trials = room::trials(&product);
-    trials.extend(crash::trials(&workspace, &product)?);
+    trials.extend(crash::trials(&mortal, &product)?);
     trials.extend(scarce::trials(&product));
-    for story in stories() {
+    let releases = Release::all(&workspace)?;
+    trials.extend(told(stories(), &product, product.bin(), &releases));
+    trials.extend(told(recovery::stories_with_crash_points(), &product, &mortal, &releases));
+    Ok(trials)
+}
+
+/// Each story on each containerd, which runs the shim of this folder.
+fn told(stories: Vec<Story>, product: &Product, shims: &Path, releases: &[Release]) -> Vec<Trial> {
+    let node = |release: &Release| Arc::new(Node::new(product, shims, release.clone()));
+    let nodes: Vec<Arc<Node>> = releases.iter().map(node).collect();
+    let mut trials = Vec::new();
+    for story in stories {
         for node in &nodes {
             let (node, tell) = (node.clone(), story.tell.clone());
             trials.push(Trial::test(format!("containerd {} / {}", node.version(), story.name), move || {
@@ -74,7 +87,7 @@ fn trials() -> Result<Vec<Trial>> {
             }));
         }
     }
-    Ok(trials)
+    trials
 }
 
 fn stories() -> Vec<Story> {
@@ -84,6 +97,7 @@ fn stories() -> Vec<Story> {
     stories.extend(lifecycle::stories());
     stories.extend(load::stories());
     stories.extend(pods::stories());
+    stories.extend(recovery::stories());
     stories.extend(refusals::stories());
     stories
 }

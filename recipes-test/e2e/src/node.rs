@@ -41,12 +41,8 @@ pub struct Stage<'a> {
 }
 
 impl Node {
-    pub fn new(product: &Product, release: Release) -> Self {
-        Self::with_shims(product, product.bin(), release)
-    }
-
-    /// With the shim of another folder than the product's.
-    pub fn with_shims(product: &Product, shims: &Path, release: Release) -> Self {
+    /// One that runs the shim of this folder.
+    pub fn new(product: &Product, shims: &Path, release: Release) -> Self {
         let (product, shims) = (product.clone(), shims.to_owned());
         Self { product, shims, release, containerd: Mutex::new(None) }
     }

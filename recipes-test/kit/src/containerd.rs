@@ -71,13 +71,25 @@ impl Containerd {
     /// # Errors
     /// As [`Containerd::start`].
     pub fn restart(&mut self) -> Result<()> {
-        self.stop_daemon()?;
+        self.kill()?;
+        self.start_again()
+    }
+
+    /// Starts the daemon that was [killed](Containerd::kill).
+    ///
+    /// # Errors
+    /// As [`Containerd::start`].
+    pub fn start_again(&mut self) -> Result<()> {
         self.launch()?;
         self.events = Some(Events::follow(self)?);
         Ok(())
     }
 
-    fn stop_daemon(&mut self) -> Result<()> {
+    /// Kills the daemon. Shims and guests stay.
+    ///
+    /// # Errors
+    /// If that fails.
+    pub fn kill(&mut self) -> Result<()> {
         if let Some(mut daemon) = self.daemon.take() {
             daemon.kill().context("cannot kill containerd")?;
             daemon.wait().context("cannot wait for containerd")?;
@@ -174,7 +186,7 @@ impl Drop for Containerd {
     fn drop(&mut self) {
         // The namespace kills what is left; these are our own children, which it cannot reap.
         self.events = None;
-        let _ = self.stop_daemon();
+        let _ = self.kill();
     }
 }
 

@@ -30,6 +30,9 @@ const AFTER_STREAMS: Duration = Duration::from_secs(10);
 /// and after that before it is ended.
 const AFTER_SIGTERM: Duration = Duration::from_secs(2);
 
+/// How long the kernel may take to do so.
+const AFTER_SIGKILL: Duration = Duration::from_secs(2);
+
 /// A logging program that is ready. When this is dropped, together with what writes to the pipes, it is given its
 /// time to end.
 pub struct Logger {
@@ -51,7 +54,7 @@ pub struct Alive(
 pub struct Loggers(watch::Sender<usize>);
 
 impl Loggers {
-    /// Waits until every program has ended: 12 s at most behind the end of their streams.
+    /// Waits until every program has ended, or was given up: 14 s at most behind the end of their streams.
     pub async fn gone(&self) {
         // No error: the sender is here.
         let _ = self.0.subscribe().wait_for(|running| *running == 0).await;
@@ -181,9 +184,10 @@ impl Process {
         self.reap();
     }
 
+    /// Ends it by force. One that the kernel does not let go of (a file system that does not answer) is left to it.
     async fn end_now(&mut self) {
         self.signal(Signal::KILL);
-        self.ended().await;
+        let _ = timeout(AFTER_SIGKILL, self.ended()).await;
         self.reap();
     }
 

@@ -220,3 +220,6 @@ fn open_log(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a plain file")) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,7 @@ use mover::{Control, Mover};
 use pace::Pacing;
 pub use streams::StreamError;
 use streams::Streams;
-pub use tap::Tap;
+pub use tap::{Answer, Tap, Taps};
 
 /// The streams of a container, as the engine names them.
 #[derive(Clone, Debug, Default)]
@@ -109,11 +109,10 @@ impl Hub {
         self.send(Control::Attach(console));
     }
 
-    /// Gives the console to a command, until the tap is dropped. A tap before this one is at its end.
-    pub fn tap(&self) -> Tap {
-        let (tap, end) = Tap::new();
-        self.send(Control::Tap(end));
-        tap
+    /// What commands of the container `key` are made with, and streams like those of the container.
+    pub fn taps(&self, key: &Key, setup: &Setup, loggers: &Loggers) -> Taps {
+        let (control, key) = (self.control.clone(), key.clone());
+        Taps { control, key, setup: setup.clone(), loggers: loggers.clone() }
     }
 
     /// Takes no more input than what is in the FIFO already.

@@ -33,6 +33,8 @@ const READ_STDIN: usize = 16 * 1024;
 pub(super) enum Control {
     Attach(pedestal::Console),
     Tap(TapEnd),
+    /// Whether there is a guest's console.
+    IsConnected(oneshot::Sender<bool>),
     CloseStdin,
     Drain(oneshot::Sender<()>),
 }
@@ -91,6 +93,8 @@ impl Mover {
                 command = commands.recv() => match command {
                     Some(Control::Attach(console)) => self.guest = Some(split(console)),
                     Some(Control::Tap(end)) => self.tap = Some(end),
+                    // Whoever asked may have gone.
+                    Some(Control::IsConnected(reply)) => drop(reply.send(self.guest.is_some())),
                     Some(Control::CloseStdin) => self.input.close(),
                     Some(Control::Drain(done)) => return self.finish(&mut buffer, done).await,
                     None => return,
@@ -172,6 +176,8 @@ impl Mover {
         if timeout(LAST_WRITES, self.streams.stdout.flushed()).await.is_err() {
             tracing::debug!("the log does not have the last output yet");
         }
+        // A command has everything, too.
+        self.tap = None;
         // The container that waits for this may be gone.
         let _ = drained.send(());
         self.streams.finish().await;

@@ -18,6 +18,14 @@ pub struct Pacing {
     pub interval: Duration,
 }
 
+impl Pacing {
+    /// As an OS profile says it.
+    pub fn of(profile: micrun_image_spec::os::Pacing) -> Option<Pacing> {
+        let bytes = NonZeroUsize::new(profile.bytes.into())?;
+        Some(Pacing { bytes, interval: Duration::from_millis(profile.interval_ms.into()) })
+    }
+}
+
 /// The input of one guest, in the midst of typing.
 #[derive(Debug)]
 pub struct Pace {

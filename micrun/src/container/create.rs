@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use micrun_image_spec::board::BoardError;
 use micrun_image_spec::firmware::Pedestal;
+use micrun_image_spec::os::OsProfile;
+use micrun_image_spec::profile::ProfileError;
 use tokio::sync::{mpsc, watch};
 
 use super::events::{Events, TaskEvent};
+use super::exec::Execs;
 use super::owner::{Inbox, Owner};
 use super::share::Share;
 use super::state::{Snapshot, Status};
@@ -17,6 +20,7 @@ use crate::bundle::{Bundle, BundleError, Mount};
 use crate::config::node::NodeConfigError;
 use crate::config::settings::Denied;
 use crate::config::{Explanation, NodeConfig, given};
+use crate::console::pace::Pacing;
 use crate::console::{Hub, Loggers, Setup, Stdio, StreamError};
 use crate::id::{GuestName, Key};
 use crate::pedestal::{
@@ -88,6 +92,8 @@ pub enum CreateFailure {
     Boards(String),
     #[error(transparent)]
     Denied(#[from] Denied),
+    #[error("this node's OS profiles: {0}; correct or remove the file")]
+    Os(#[from] ProfileError),
     #[error("this node's configuration: {0}; correct or remove the file")]
     Config(String),
     #[error(transparent)]
@@ -147,7 +153,13 @@ impl Context {
         let resources = Resources::plan(&image.settings.wishes, &image.asked, &cores, None)?;
         given::settle(&mut image.explanation, &image.asked, &resources);
         explain(entry, &image.explanation);
-        let setup = Setup::new(&image.config.console, &image.settings);
+        let mut setup = Setup::new(&image.config.console, &image.settings);
+        let os = match image.settings.os.clone() {
+            Some(os) => Some((OsProfile::find(&node.os_dir, &os)?, os)),
+            None => None,
+        };
+        let profile = os.as_ref().and_then(|(profile, _)| profile.as_ref());
+        setup.pacing = profile.and_then(|profile| profile.input).and_then(Pacing::of);
         let share = Share::new(&image.settings, image.asked, cores, resources.clone());
         let spec = GuestSpec {
             key: request.key.clone(),
@@ -182,7 +194,10 @@ impl Context {
         };
         match connected {
             Ok((hub, interrupts)) => {
-                Ok(Parts { driver, node: node.clone(), guest, record, share, state, events, hub, interrupts })
+                let taps = hub.taps(&request.key, &setup, &self.loggers);
+                let execs = Execs::new(os, taps, config.exec.timeout);
+                let node = node.clone();
+                Ok(Parts { driver, node, guest, record, share, state, events, hub, execs, interrupts })
             }
             Err(failure) => {
                 drop(guest);
@@ -244,6 +259,7 @@ impl Context {
             share: parts.share,
             state: parts.state,
             hub: parts.hub,
+            execs: parts.execs,
             events: self.events.clone(),
             snapshot: snapshot_in,
             kill: None,
@@ -274,5 +290,6 @@ struct Parts {
     state: State,
     events: mpsc::UnboundedReceiver<Event>,
     hub: Hub,
+    execs: Execs,
     interrupts: mpsc::UnboundedReceiver<()>,
 }

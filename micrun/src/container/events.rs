@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::state::Exit;
 use crate::console::Stdio;
-use crate::id::Key;
+use crate::id::{Id, Key};
 
 /// Something that happened to a container.
 #[derive(Clone, Debug)]
@@ -23,6 +23,12 @@ pub enum TaskEvent {
     Paused,
     /// And goes on.
     Resumed,
+    /// A command for its guest's shell exists.
+    ExecAdded { id: Id },
+    /// The command is typed as soon as the console is free.
+    ExecStarted { id: Id, pid: u32 },
+    /// The command is over.
+    ExecExited { id: Id, pid: u32, exit: Exit },
     /// Its guest is gone.
     Exited { pid: u32, exit: Exit },
     /// Nothing is left of it. Without an exit it never ran.
@@ -33,7 +39,11 @@ impl TaskEvent {
     /// Whether it happens once at most in a container's life, and an engine that misses it has a wrong idea for good.
     fn is_of_a_life(&self) -> bool {
         match self {
-            TaskEvent::Paused | TaskEvent::Resumed => false,
+            TaskEvent::Paused
+            | TaskEvent::Resumed
+            | TaskEvent::ExecAdded { .. }
+            | TaskEvent::ExecStarted { .. }
+            | TaskEvent::ExecExited { .. } => false,
             TaskEvent::Created { .. }
             | TaskEvent::Started { .. }
             | TaskEvent::Exited { .. }

@@ -29,11 +29,13 @@
 //! - [`stop`]: how guests are ended: by a signal, by Ctrl-C, by the clock.
 //! - `terms`: what only the node as it is can answer.
 //! - [`share`]: its resources, and the steps from one set to another; [`update`] takes them.
+//! - [`exec`]: commands in the guest's own shell.
 //! - [`exit`]: the exit status, in one table.
 //! - [`events`]: what the engine is told.
 
 pub mod create;
 pub mod events;
+pub mod exec;
 pub mod exit;
 mod owner;
 mod share;
@@ -53,6 +55,7 @@ use crate::pedestal::{DriverError, Usage};
 use crate::reservations::ReservationError;
 use crate::resources::{Asked, ResourceError};
 use crate::trace::Span;
+use exec::{ExecError, ExecRequest};
 use state::{Exit, Illegal, Snapshot};
 
 /// Why a request to a container failed.
@@ -76,6 +79,9 @@ pub enum ContainerError {
     /// The driver failed.
     #[error(transparent)]
     Driver(#[from] DriverError),
+    /// A command cannot be had.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
     /// The container was deleted meanwhile.
     #[error("container not found")]
     Gone,
@@ -110,6 +116,7 @@ enum Request {
     Update(Asked, Reply<()>),
     Usage(Reply<Usage>),
     CloseStdin(Reply<()>),
+    Exec(ExecRequest),
     Delete(Reply<Snapshot>),
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::events::{Events, TaskEvent};
+use super::exec::{self, Execs};
 use super::exit::{self, KillReason};
 use super::share::Share;
 use super::state::{Exit, Operation, Snapshot, Status};
@@ -35,6 +36,7 @@ pub(super) struct Owner {
     /// As it is on disk.
     pub state: State,
     pub hub: Hub,
+    pub execs: Execs,
     pub events: Events,
     pub snapshot: watch::Sender<Snapshot>,
     pub kill: Option<KillReason>,
@@ -93,6 +95,7 @@ impl Owner {
                 self.hub.close_stdin();
                 drop(reply.send(Ok(())));
             }
+            Request::Exec(request) => self.exec(request).await,
             Request::Delete(reply) => match self.delete().await {
                 Ok(snapshot) => return Some((snapshot, reply)),
                 Err(error) => drop(reply.send(Err(error))),
@@ -188,7 +191,7 @@ impl Owner {
         }
     }
 
-    /// The guest is gone: its last output, then its state, then the event.
+    /// The guest is gone: its last output, the commands in its shell, then its state, then the event.
     pub(super) async fn finish(&mut self, cause: ExitCause) {
         self.alarm = None;
         if self.status() == Status::Stopped {
@@ -196,6 +199,7 @@ impl Owner {
         }
         self.hub.drain().await;
         crash_point!(ExitDrained);
+        self.execs.guest_gone(exec::status::of_guest(&cause, self.kill)).await;
         let exit = Exit { status: exit::status(&cause, self.kill), at: SystemTime::now() };
         tracing::info!(container = %self.info.key, status = exit.status, %cause, "the guest ended");
         self.snapshot.send_modify(|snapshot| {

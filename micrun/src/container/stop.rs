@@ -24,6 +24,13 @@ const HARMLESS_SIGNALS: [u32; 5] = [0, 17, 18, 23, 28];
 /// The highest signal number of Linux (`_NSIG`).
 const LAST_SIGNAL: u32 = 64;
 
+/// The signal of this number if it ends what it is sent to; None where it has no effect.
+pub(super) fn terminating(signal: u32) -> Result<Option<u8>, ContainerError> {
+    let number = u8::try_from(signal).ok().filter(|_| signal <= LAST_SIGNAL);
+    let number = number.ok_or(ContainerError::NoSuchSignal(signal))?;
+    Ok(Some(number).filter(|_| !HARMLESS_SIGNALS.contains(&signal)))
+}
+
 /// What happens by itself at its time, unless the guest ends first. There is one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alarm {
@@ -39,11 +46,7 @@ impl Owner {
     /// Kill: delivers a signal, as far as an RTOS guest can have signals.
     pub(super) async fn signal(&mut self, signal: u32) -> Result<(), ContainerError> {
         self.status().check(Operation::Kill)?;
-        let number = u8::try_from(signal).ok().filter(|_| signal <= LAST_SIGNAL);
-        let number = number.ok_or(ContainerError::NoSuchSignal(signal))?;
-        if HARMLESS_SIGNALS.contains(&signal) {
-            return Ok(());
-        }
+        let Some(number) = terminating(signal)? else { return Ok(()) };
         self.stop(KillReason::Signal(number), number == SIGKILL).await
     }
 

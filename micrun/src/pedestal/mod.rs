@@ -38,7 +38,7 @@ mod node;
 pub mod qemu;
 pub mod xen;
 
-pub use node::Node;
+pub use node::{Node, OS_DIR};
 
 /// The back ends of this build.
 pub fn drivers() -> Vec<Arc<dyn Driver>> {

@@ -10,6 +10,9 @@ use crate::resources::CpuSet;
 /// Where a node keeps board profiles of its own. Outside `/etc/mica` itself: micad reads every file there.
 pub const BOARDS_DIR: &str = "/etc/mica/micrun/boards.d";
 
+/// Where a node says how the shells of its guests look.
+pub const OS_DIR: &str = "/etc/mica/micrun/os.d";
+
 /// The cores that the machine has, also those that Linux was told to leave alone.
 const PRESENT_CPUS: &str = "/sys/devices/system/cpu/present";
 
@@ -32,6 +35,8 @@ pub fn on_xen() -> bool {
 pub struct Node {
     /// The boards that guests of this node can be built for.
     pub boards: Boards,
+    /// Where this node's OS profiles are. They are read when a guest needs one.
+    pub os_dir: PathBuf,
     /// Where micad has its sockets, where it runs.
     pub micad: PathBuf,
     /// Whether this machine runs on Xen.
@@ -71,6 +76,7 @@ impl Node {
     pub fn new(boards: Boards, program_dirs: impl IntoIterator<Item = PathBuf>) -> Node {
         Node {
             boards,
+            os_dir: PathBuf::from(OS_DIR),
             micad: PathBuf::from(libmica::client::DIRECTORY),
             on_xen: false,
             cores: CpuSet::first(1),

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use containerd_shim::event::Event;
 use containerd_shim::protos::events::task::{
-    TaskCreate, TaskDelete, TaskExit, TaskIO, TaskPaused, TaskResumed, TaskStart,
+    TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskIO, TaskPaused, TaskResumed,
+    TaskStart,
 };
 use containerd_shim::protos::protobuf::well_known_types::any::Any;
 use containerd_shim::protos::protobuf::{self, Message, MessageField};
@@ -128,6 +129,23 @@ fn message(key: &Key, event: &TaskEvent) -> protobuf::Result<(String, Any)> {
         TaskEvent::Started { pid } => packed(&TaskStart { container_id, pid: *pid, ..Default::default() }),
         TaskEvent::Paused => packed(&TaskPaused { container_id, ..Default::default() }),
         TaskEvent::Resumed => packed(&TaskResumed { container_id, ..Default::default() }),
+        TaskEvent::ExecAdded { id } => {
+            packed(&TaskExecAdded { container_id, exec_id: id.to_string(), ..Default::default() })
+        }
+        TaskEvent::ExecStarted { id, pid } => packed(&TaskExecStarted {
+            container_id,
+            exec_id: id.to_string(),
+            pid: *pid,
+            ..Default::default()
+        }),
+        TaskEvent::ExecExited { id, pid, exit } => packed(&TaskExit {
+            id: id.to_string(),
+            container_id,
+            pid: *pid,
+            exit_status: exit.status,
+            exited_at: MessageField::some(timestamp(exit.at)),
+            ..Default::default()
+        }),
         TaskEvent::Exited { pid, exit } => packed(&TaskExit {
             // The same as the container's: that is how engines know the end of the container itself.
             id: container_id.clone(),

@@ -8,6 +8,7 @@ use containerd_shim::protos::ttrpc::{self, Code, get_status};
 use crate::bundle::BundleError;
 use crate::container::ContainerError;
 use crate::container::create::{CreateError, CreateFailure};
+use crate::container::exec::ExecError;
 use crate::reservations::ReservationError;
 use crate::store::StoreError;
 
@@ -38,9 +39,23 @@ pub fn request_failed(id: &str, failure: &ContainerError) -> ttrpc::Error {
         ContainerError::Unsupported(_) => Code::UNIMPLEMENTED,
         ContainerError::NoSuchSignal(_) | ContainerError::Resources(_) => Code::INVALID_ARGUMENT,
         ContainerError::Reservation(refusal) => reservation_failed(refusal),
+        ContainerError::Exec(refusal) => exec_failed(refusal),
         ContainerError::Driver(_) => Code::INTERNAL,
     };
     error(code, format!("container {id}: {failure}"))
+}
+
+/// The code of a command that cannot be had.
+fn exec_failed(refusal: &ExecError) -> Code {
+    match refusal {
+        ExecError::Exists(_) => Code::ALREADY_EXISTS,
+        ExecError::Unknown(_) => Code::NOT_FOUND,
+        ExecError::NotStarted | ExecError::NoInit | ExecError::NoConsole | ExecError::Stream(_) => {
+            Code::FAILED_PRECONDITION
+        }
+        ExecError::NoOs | ExecError::NoProfile(_) | ExecError::NoShell(_) => Code::UNIMPLEMENTED,
+        ExecError::Line(_) => Code::INVALID_ARGUMENT,
+    }
 }
 
 /// The code of a container that could not be created. Never Unimplemented: containerd 2.x would take that
@@ -55,6 +70,7 @@ pub fn create_failed(failure: &CreateError) -> ttrpc::Error {
         CreateFailure::Plan(_)
         | CreateFailure::Config(_)
         | CreateFailure::Boards(_)
+        | CreateFailure::Os(_)
         | CreateFailure::Stream(_) => Code::FAILED_PRECONDITION,
         CreateFailure::Reservation(refusal) => reservation_failed(refusal),
         CreateFailure::Recovery(_)

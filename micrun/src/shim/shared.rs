@@ -201,6 +201,11 @@ impl Shared {
         self.book().slots.remove(&container.info().key.id);
         Ok(snapshot)
     }
+
+    /// Deletes a command of a container. Once begun this has to go on to its end: callers spawn it.
+    pub async fn delete_exec(&self, id: &str, exec: &str) -> ttrpc::Result<Snapshot> {
+        self.find(id)?.delete_exec(exec).await.map_err(|failure| request_failed(id, &failure))
+    }
 }
 
 /// What an id leads to.

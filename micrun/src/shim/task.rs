@@ -19,20 +19,19 @@ use containerd_shim::protos::ttrpc::{self, Code};
 use super::reply::{error, request_failed, timestamp};
 use super::shared::Shared;
 use super::stats;
+use crate::console::Stdio;
+use crate::container::exec::{Command, Process};
 use crate::container::state::{Snapshot, Status};
 use crate::container::{Container, ContainerError};
+use crate::id::Id;
 use crate::resources::Asked;
 use crate::trace::Scope;
 
 /// The largest resources of an update that are read, bytes. Engines write some hundred.
 const MAX_RESOURCES: usize = 64 * 1024;
 
-fn no_exec(id: &str, exec_id: &str) -> ttrpc::Result<()> {
-    match exec_id {
-        "" => Ok(()),
-        exec => Err(error(Code::NOT_FOUND, format!("exec {exec} of container {id} not found"))),
-    }
-}
+/// The largest process of an exec that is read, bytes. Engines write some thousand.
+const MAX_PROCESS: usize = 256 * 1024;
 
 fn impossible<T>(id: &str, what: &str) -> ttrpc::Result<T> {
     Err(error(Code::UNIMPLEMENTED, format!("container {id}: {what}")))
@@ -57,6 +56,23 @@ fn asked(id: &str, any: &Any) -> ttrpc::Result<Asked> {
     let resources = serde_json::from_slice(&any.value)
         .map_err(|error| invalid(format!("the resources are not those of an OCI configuration: {error}")))?;
     Asked::from_oci(&resources).map_err(|error| invalid(error.to_string()))
+}
+
+/// The words of a command: those of the OCI runtime specification's `process` in an Any. The rest of it means nothing
+/// to a guest.
+fn words(id: &str, any: &Any) -> ttrpc::Result<Vec<String>> {
+    #[derive(serde::Deserialize)]
+    struct Spec {
+        #[serde(default)]
+        args: Vec<String>,
+    }
+    let invalid = |why: String| error(Code::INVALID_ARGUMENT, format!("container {id}: {why}"));
+    if any.value.len() > MAX_PROCESS {
+        return Err(invalid(format!("a process of {} bytes; {MAX_PROCESS} are the most", any.value.len())));
+    }
+    let spec: Spec = serde_json::from_slice(&any.value)
+        .map_err(|error| invalid(format!("the process is not that of an OCI configuration: {error}")))?;
+    Ok(spec.args)
 }
 
 fn task_status(status: Status) -> TaskStatus {
@@ -85,6 +101,11 @@ impl Service {
         let container = self.0.find(id)?;
         request(container).await.map_err(|failure| request_failed(id, &failure))
     }
+
+    /// Finds a command of a container.
+    async fn exec_of(&self, id: &str, exec: &str) -> ttrpc::Result<Process> {
+        self.with(id, async |container| container.find_exec(exec).await).await
+    }
 }
 
 #[async_trait]
@@ -100,24 +121,34 @@ impl Task for Service {
     }
 
     async fn start(&self, _: &TtrpcContext, request: StartRequest) -> ttrpc::Result<StartResponse> {
-        no_exec(&request.id, &request.exec_id)?;
-        let pid = self.with(&request.id, async |container| container.start().await).await?;
+        let exec = request.exec_id;
+        let start = async |container: Container| match exec.as_str() {
+            "" => container.start().await,
+            exec => container.start_exec(exec).await,
+        };
+        let pid = self.with(&request.id, start).await?;
         Ok(StartResponse { pid, ..Default::default() })
     }
 
     async fn state(&self, _: &TtrpcContext, request: StateRequest) -> ttrpc::Result<StateResponse> {
-        no_exec(&request.id, &request.exec_id)?;
         let container = self.0.find(&request.id)?;
-        let (info, Snapshot { status, pid, exit }) = (container.info(), container.snapshot());
+        let (id, stdio, Snapshot { status, pid, exit }) = match request.exec_id.as_str() {
+            "" => (request.id, container.info().stdio.clone(), container.snapshot()),
+            exec => {
+                let process = self.exec_of(&request.id, exec).await?;
+                (request.exec_id, process.stdio.clone(), process.snapshot())
+            }
+        };
         Ok(StateResponse {
-            id: request.id,
-            bundle: info.bundle.display().to_string(),
+            // As runc's shim does: that of the command, where one was asked for.
+            id,
+            bundle: container.info().bundle.display().to_string(),
             pid,
             status: task_status(status).into(),
-            stdin: info.stdio.stdin.clone(),
-            stdout: info.stdio.stdout.clone(),
-            stderr: info.stdio.stderr.clone(),
-            terminal: info.stdio.terminal,
+            stdin: stdio.stdin,
+            stdout: stdio.stdout,
+            stderr: stdio.stderr,
+            terminal: stdio.terminal,
             exit_status: exit.map_or(0, |exit| exit.status),
             exited_at: exit.map(|exit| timestamp(exit.at)).into(),
             ..Default::default()
@@ -125,8 +156,12 @@ impl Task for Service {
     }
 
     async fn wait(&self, _: &TtrpcContext, request: WaitRequest) -> ttrpc::Result<WaitResponse> {
-        no_exec(&request.id, &request.exec_id)?;
-        let exit = self.with(&request.id, async |container| container.wait().await).await?;
+        let exec = request.exec_id;
+        let wait = async |container: Container| match exec.as_str() {
+            "" => container.wait().await,
+            exec => container.wait_exec(exec).await,
+        };
+        let exit = self.with(&request.id, wait).await?;
         Ok(WaitResponse {
             exit_status: exit.status,
             exited_at: MessageField::some(timestamp(exit.at)),
@@ -135,8 +170,12 @@ impl Task for Service {
     }
 
     async fn kill(&self, _: &TtrpcContext, request: KillRequest) -> ttrpc::Result<Empty> {
-        no_exec(&request.id, &request.exec_id)?;
-        self.with(&request.id, async |container| container.kill(request.signal).await).await?;
+        let (exec, signal) = (request.exec_id, request.signal);
+        let kill = async |container: Container| match exec.as_str() {
+            "" => container.kill(signal).await,
+            exec => container.kill_exec(exec, signal).await,
+        };
+        self.with(&request.id, kill).await?;
         Ok(Empty::new())
     }
 
@@ -151,9 +190,14 @@ impl Task for Service {
     }
 
     async fn delete(&self, _: &TtrpcContext, request: DeleteRequest) -> ttrpc::Result<DeleteResponse> {
-        no_exec(&request.id, &request.exec_id)?;
         let shared = Arc::clone(&self.0);
-        let deleted = to_its_end(async move { shared.delete(&request.id).await }).await?;
+        let deleted = to_its_end(async move {
+            match request.exec_id.as_str() {
+                "" => shared.delete(&request.id).await,
+                exec => shared.delete_exec(&request.id, exec).await,
+            }
+        })
+        .await?;
         let Snapshot { pid, exit, .. } = deleted;
         Ok(DeleteResponse {
             pid,
@@ -185,8 +229,10 @@ impl Task for Service {
     }
 
     async fn close_io(&self, _: &TtrpcContext, request: CloseIORequest) -> ttrpc::Result<Empty> {
-        no_exec(&request.id, &request.exec_id)?;
-        if request.stdin {
+        if !request.exec_id.is_empty() {
+            // Nothing is read from the stdin of a command.
+            self.exec_of(&request.id, &request.exec_id).await?;
+        } else if request.stdin {
             self.with(&request.id, async |container| container.close_stdin().await).await?;
         }
         Ok(Empty::new())
@@ -194,14 +240,25 @@ impl Task for Service {
 
     /// A serial line has no size; a terminal that changes its own is none of the guest's business.
     async fn resize_pty(&self, _: &TtrpcContext, request: ResizePtyRequest) -> ttrpc::Result<Empty> {
-        no_exec(&request.id, &request.exec_id)?;
         self.0.find(&request.id)?;
+        if !request.exec_id.is_empty() {
+            self.exec_of(&request.id, &request.exec_id).await?;
+        }
         Ok(Empty::new())
     }
 
     async fn exec(&self, _: &TtrpcContext, request: ExecProcessRequest) -> ttrpc::Result<Empty> {
-        self.0.find(&request.id)?;
-        impossible(&request.id, "a guest has no processes to add one to; type at its console with attach")
+        let words = request.spec.as_ref().map(|any| words(&request.id, any)).transpose()?.unwrap_or_default();
+        let id = Id::new(request.exec_id).map_err(|bad| error(Code::INVALID_ARGUMENT, bad.to_string()))?;
+        let stdio = Stdio {
+            stdin: request.stdin,
+            stdout: request.stdout,
+            stderr: request.stderr,
+            terminal: request.terminal,
+        };
+        let command = Command { id, words, stdio };
+        self.with(&request.id, async |container| container.add_exec(command).await).await?;
+        Ok(Empty::new())
     }
 
     async fn update(&self, _: &TtrpcContext, request: UpdateTaskRequest) -> ttrpc::Result<Empty> {

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use super::pty;
+use super::{pty, shell};
 
 /// What a guest does, decided before it exists.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Script {
     pub fail_start: bool,
     pub fail_destroy: bool,
     pub create_takes: Duration,
+    /// The guest has a shell and echoes what is typed at its prompt only.
+    pub shell: bool,
     /// How long after Start the guest ends by itself, and how.
     pub dies: Option<(Duration, ExitCause)>,
     /// Whether the driver stops telling of the guest, without a word, when it starts.
@@ -62,6 +64,7 @@ impl Default for Script {
             fail_start: false,
             fail_destroy: false,
             create_takes: Duration::ZERO,
+            shell: false,
             dies: None,
             falls_silent: false,
             obeys: true,
@@ -271,8 +274,15 @@ impl EchoGuest {
     }
 
     fn echo(&self, terminal: File) {
+        let shell = self.script.shell.then(|| self.clone_handle());
         let echo = tokio::spawn(async move {
             let mut terminal = pty::Side::new(terminal.into()).unwrap();
+            if let Some(guest) = shell {
+                if let Some(cause) = shell::play(terminal).await {
+                    guest.end(cause);
+                }
+                return;
+            }
             let _ = terminal.write_all(b"echo ready\r\n").await;
             let mut buffer = [0; 256];
             while let Ok(length @ 1..) = terminal.read(&mut buffer).await {
@@ -283,6 +293,17 @@ impl EchoGuest {
         });
         if let Some(owned) = self.daemon.0.lock().unwrap().get_mut(&self.name) {
             owned.echo = Some(echo.abort_handle());
+        }
+    }
+
+    /// For what happens to it by itself.
+    fn clone_handle(&self) -> EchoGuest {
+        EchoGuest {
+            name: self.name.clone(),
+            daemon: self.daemon.clone(),
+            script: self.script.clone(),
+            events: self.events.clone(),
+            late_console: None,
         }
     }
 
@@ -327,13 +348,7 @@ impl Guest for EchoGuest {
             self.events = None;
         }
         if let Some((after, cause)) = self.script.dies.clone() {
-            let ended = EchoGuest {
-                name: self.name.clone(),
-                daemon: self.daemon.clone(),
-                script: self.script.clone(),
-                events: self.events.clone(),
-                late_console: None,
-            };
+            let ended = self.clone_handle();
             tokio::spawn(async move {
                 sleep(after).await;
                 ended.end(cause);

@@ -6,6 +6,7 @@ pub mod collector;
 pub mod containerd;
 pub mod echo;
 pub mod pty;
+pub mod shell;
 
 use std::collections::HashMap;
 use std::fs;

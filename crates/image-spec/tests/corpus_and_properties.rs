@@ -8,6 +8,7 @@ use std::path::Path;
 use micrun_image_spec::board::{BoardProfile, Boards};
 use micrun_image_spec::client_conf::ClientConf;
 use micrun_image_spec::digest::Sha256Digest;
+use micrun_image_spec::os::OsProfile;
 use micrun_image_spec::rootfs_path::RootfsPath;
 use micrun_image_spec::units::{ByteSize, Mib};
 use proptest::prelude::*;
@@ -42,6 +43,16 @@ fn every_bad_board_is_refused_with_its_file_named() {
     for (name, bytes) in corpus("board_yaml") {
         let text = String::from_utf8(bytes).unwrap();
         let error = BoardProfile::parse(&name, &text).expect_err(&name).to_string();
+        assert!(error.contains(&name), "{name}: {error}");
+        assert!(error.len() < 1000, "{name}: {error}");
+    }
+}
+
+#[test]
+fn every_bad_os_profile_is_refused_with_its_file_named() {
+    for (name, bytes) in corpus("os_yaml") {
+        let text = String::from_utf8(bytes).unwrap();
+        let error = OsProfile::parse(&name, &text).expect_err(&name).to_string();
         assert!(error.contains(&name), "{name}: {error}");
         assert!(error.len() < 1000, "{name}: {error}");
     }

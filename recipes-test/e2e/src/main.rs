@@ -5,6 +5,7 @@
 //! - [`boots`]: every firmware on every containerd
 //! - [`bare`]: a shim without containerd; [`crash`]: killed after every step of its life;
 //!   [`scarce`]: with full disks, without descriptors, with damaged files and dead emulators
+//! - [`exec`]: commands in the guest's own shell
 //! - [`lifecycle`]: terminals, signals, exit codes, and what becomes of whom when something dies
 //! - [`engines`]: the calls and streams of nerdctl and CRI, through containerd's API
 //! - [`load`]: images that the builder puts into containerd itself
@@ -19,6 +20,7 @@ mod bare;
 mod boots;
 mod crash;
 mod engines;
+mod exec;
 mod import;
 mod lifecycle;
 mod load;
@@ -93,6 +95,7 @@ fn told(stories: Vec<Story>, product: &Product, shims: &Path, releases: &[Releas
 fn stories() -> Vec<Story> {
     let mut stories = boots::stories();
     stories.extend(engines::stories());
+    stories.extend(exec::stories());
     stories.extend(import::stories());
     stories.extend(lifecycle::stories());
     stories.extend(load::stories());

@@ -128,7 +128,7 @@ impl Explanation {
 
     /// Notes that something has no effect, and logs it.
     pub fn ignore(&mut self, origin: Origin, value: &str, why: &str) {
-        tracing::warn!(said = %origin, value, "has no effect: {why}");
+        tracing::warn!(said = %origin, value, %why, "has no effect");
         self.ignored.push(Ignored { origin, value: value.to_owned(), why: why.to_owned() });
     }
 }

@@ -56,7 +56,7 @@ impl<'a> Said<'a> {
                 _ => (key.name, false),
             };
             if key.legacy {
-                tracing::warn!(annotation = full, "old spelling of the prefix {}", annotation::PREFIX);
+                tracing::warn!(annotation = full, today = annotation::PREFIX, "old spelling of the prefix");
             }
             let strength = 1 + u8::from(!key.legacy) + 2 * u8::from(addressed);
             words.push((strength, Word { name, value, origin: Origin::Annotation { key: full.clone() } }));

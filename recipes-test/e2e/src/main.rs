@@ -12,6 +12,7 @@
 //! - [`pods`]: containers that share a shim
 //! - [`recovery`]: containerd and shims are killed under guests
 //! - [`refusals`]: images that must not run, and what the user is told
+//! - [`traces`]: spans of a call from containerd to the guest
 //! - [`room`]: full disks and read-only ones, under the builder
 //!
 //! `cargo xtask test e2e` builds what this needs and runs it as root; arguments are those of libtest.
@@ -30,6 +31,7 @@ mod recovery;
 mod refusals;
 mod room;
 mod scarce;
+mod traces;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -102,6 +104,7 @@ fn stories() -> Vec<Story> {
     stories.extend(pods::stories());
     stories.extend(recovery::stories());
     stories.extend(refusals::stories());
+    stories.extend(traces::stories());
     stories
 }
 

@@ -27,6 +27,8 @@ pub struct Containerd {
     daemon: Option<Child>,
     path: OsString,
     containers: String,
+    /// What containerd finds in its environment beside ours.
+    environment: Vec<(String, String)>,
     events: Option<Events>,
     pub(crate) baseline: Baseline,
 }
@@ -51,6 +53,7 @@ impl Containerd {
             daemon: None,
             path,
             containers,
+            environment: Vec::new(),
             events: None,
             baseline: Baseline::default(),
         };
@@ -85,6 +88,16 @@ impl Containerd {
         Ok(())
     }
 
+    /// The same, with these variables in its environment from now on, which its shims inherit.
+    ///
+    /// # Errors
+    /// As [`Containerd::start`].
+    pub fn restart_with(&mut self, environment: &[(&str, &str)]) -> Result<()> {
+        self.environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.restart()
+    }
+
     /// Kills the daemon. Shims and guests stay.
     ///
     /// # Errors
@@ -103,6 +116,7 @@ impl Containerd {
         let log = log.with_context(|| format!("cannot write {}", self.log().display()))?;
         let mut command = Command::new(self.release.bin.join("containerd"));
         command.arg("--config").arg(format!("{HOME}/config.toml")).env("PATH", &self.path).process_group(0);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let copy = log.try_clone().context("cannot share the log file")?;
         command.stdin(Stdio::null()).stdout(copy).stderr(log);
         self.daemon = Some(self.namespace.spawn(&mut command)?);

@@ -109,7 +109,7 @@ impl Events {
 
     pub(super) fn publish(&self, key: &Key, event: TaskEvent) {
         if self.waiting.load(Ordering::Relaxed) >= WAITING && !event.is_of_a_life() {
-            tracing::warn!(container = %key, ?event, "the engine is away and {WAITING} events wait: one is left out");
+            tracing::warn!(container = %key, ?event, waiting = WAITING, "the engine is away: an event is left out");
             return;
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);

@@ -21,7 +21,8 @@ pub fn stories() -> Vec<Story> {
 
 fn start(stage: &Stage<'_>, firmware: &Firmware, id: &str, options: &[&str]) -> Result<()> {
     stage.import_firmware(firmware)?;
-    let run = [&["run", "--detach", "--runtime", RUNTIME], options, &[&firmware.image(), id]].concat();
+    let image = firmware.image();
+    let run = [&["run", "--detach", "--runtime", RUNTIME], options, &[&image, id]].concat();
     stage.run_ctr(run).map(drop)
 }
 

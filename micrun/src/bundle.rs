@@ -229,6 +229,20 @@ impl Bundle {
         }
     }
 
+    /// What the engine asks for.
+    pub fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// What node, image and annotations say, where the root file system is in place: what Create would decide.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with files or values.
+    pub fn merge(&self, node: &NodeConfig) -> Result<Merged, BundleError> {
+        merge_image(&self.root, node, &self.annotations)
+    }
+
     /// Mounts the image where nobody else sees it, reads what it asks for and copies the firmware and the
     /// pedestal's own file into `dir`, hashing the firmware on the way.
     ///
@@ -295,6 +309,20 @@ fn mount(mounts: &[Mount], root: &Path) -> Result<(), BundleError> {
             .map_err(|error| BundleError::Mount(error.to_string()))?;
     }
     Ok(())
+}
+
+/// What node, image and annotations say, of an image with this root.
+///
+/// # Errors
+///
+/// Whatever is wrong with files or values.
+pub fn merge_image(
+    root: &Path,
+    node: &NodeConfig,
+    annotations: &HashMap<String, String>,
+) -> Result<Merged, BundleError> {
+    let conf = Rootfs::open(root)?.client_conf()?;
+    Ok(Settings::merge(node, &conf, annotations)?)
 }
 
 /// An image's files. No path and no link in it leads out of it.

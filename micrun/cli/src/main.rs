@@ -2,6 +2,7 @@
 //!
 //! - [`check`]: what this node can run, and what was left behind on it.
 //! - [`config`]: what micrun.conf says.
+//! - [`explain`]: where each value of a container came from.
 //! - `man`, and completions here: the command line for people.
 //! - [`print`]: tables, JSON, colours.
 //!
@@ -13,10 +14,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use micrun::bundle::BundleError;
 use micrun::config::node::NodeConfigError;
+use micrun::resources::ResourceError;
+use micrun::store::StoreError;
 
 mod check;
 mod config;
+mod explain;
 mod man;
 mod print;
 
@@ -31,6 +36,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   micrun check
+  micrun explain z1
   micrun config
   source <(micrun completions bash)
   micrun man | man -l -
@@ -50,6 +56,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Show what micrun.conf and its drop-ins say, or try a file
     Config(config::ConfigArgs),
+    /// Show where each value of a container came from
+    Explain(explain::ExplainArgs),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -65,6 +73,16 @@ enum Command {
 enum CliError {
     #[error(transparent)]
     Config(#[from] NodeConfigError),
+    #[error("container {name}: {why}")]
+    Container { name: String, why: String },
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    #[error(transparent)]
+    Resources(#[from] ResourceError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("this node's board profiles: {0}; correct or remove the file")]
+    Boards(String),
     #[error("cannot write {}: {source}", .path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot print the result: {0}")]
@@ -89,6 +107,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Check(args) => check::run(&args),
         Command::Config(args) => config::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Man(args) => man::run(&args, Cli::command()),
         Command::Completions { shell } => {
             // Into memory first: clap_complete panics where its output cannot be written.

@@ -26,6 +26,7 @@ use super::{pty, shell};
 /// What a guest does, decided before it exists.
 #[derive(Clone, Debug)]
 pub struct Script {
+    pub serves: Pedestal,
     pub absent: bool,
     pub refuse_plan: bool,
     /// The kind of change that is refused.
@@ -54,6 +55,7 @@ pub struct Script {
 impl Default for Script {
     fn default() -> Script {
         Script {
+            serves: Pedestal::Qemu,
             absent: false,
             refuse_plan: false,
             refuse_change: None,
@@ -163,7 +165,7 @@ impl Driver for Echo {
     }
 
     fn serves(&self, pedestal: Pedestal) -> bool {
-        pedestal == Pedestal::Qemu
+        pedestal == self.script.serves
     }
 
     fn absent(&self, _: &Node) -> Option<PlanError> {

@@ -21,6 +21,7 @@ use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::shim_async::{Client, TaskClient};
 use containerd_shim_protos::ttrpc::{self, Code, context};
 use micrun::config::NodeConfig;
+use micrun::config::node::NodeConfigError;
 use micrun::console::Loggers;
 use micrun::container::create::Context;
 use micrun::container::events::Events;
@@ -57,15 +58,20 @@ impl Shim {
 
     /// A shim with one driver, whose operator has decided.
     pub async fn configured(config: NodeConfig, driver: impl Driver + 'static) -> Shim {
-        Shim::with(config, Node::new(Boards::builtin(), []), driver).await
+        Shim::with(Ok(config), Node::new(Boards::builtin(), []), driver).await
     }
 
     /// A shim with one driver on this node.
     pub async fn on(node: Node, driver: impl Driver + 'static) -> Shim {
-        Shim::with(NodeConfig::default(), node, driver).await
+        Shim::with(Ok(NodeConfig::default()), node, driver).await
     }
 
-    async fn with(config: NodeConfig, node: Node, driver: impl Driver + 'static) -> Shim {
+    /// A shim with one driver on this node, whose operator has decided, or has written nonsense.
+    pub async fn with(
+        config: Result<NodeConfig, NodeConfigError>,
+        node: Node,
+        driver: impl Driver + 'static,
+    ) -> Shim {
         // A tmpfs, as /run is: no test waits for a disk.
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
         let containerd = Containerd::start(dir.path().join("events.sock")).await;
@@ -76,7 +82,7 @@ impl Shim {
         let context = Context {
             drivers: vec![Arc::new(driver)],
             node: Ok(node),
-            config: Ok(config),
+            config,
             store: Store::at(dir.path().join("state")),
             events,
             loggers: loggers.clone(),

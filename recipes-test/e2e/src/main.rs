@@ -19,6 +19,7 @@
 
 mod bare;
 mod boots;
+mod configuration;
 mod crash;
 mod engines;
 mod exec;
@@ -102,6 +103,7 @@ fn stories() -> Vec<Story> {
     stories.extend(lifecycle::stories());
     stories.extend(load::stories());
     stories.extend(pods::stories());
+    stories.extend(configuration::stories());
     stories.extend(recovery::stories());
     stories.extend(refusals::stories());
     stories.extend(traces::stories());

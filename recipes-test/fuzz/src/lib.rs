@@ -29,6 +29,7 @@ pub const ALL: &[Target] = &[
     Target { name: "mica_reply", run: targets::mica_reply::run },
     Target { name: "mica_status", run: targets::mica_status::run },
     Target { name: "micad_sim", run: targets::micad_sim::run },
+    Target { name: "micrun_conf", run: targets::micrun_conf::run },
     Target { name: "names", run: targets::names::run },
     Target { name: "oci_archive", run: targets::oci_archive::run },
     Target { name: "oci_layout", run: targets::oci_layout::run },

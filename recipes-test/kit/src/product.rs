@@ -49,9 +49,9 @@ impl Product {
     /// If one of them does not build.
     pub fn build(workspace: &Workspace, profile: Profile, boards: &[&str]) -> Result<Self> {
         let mut cargo = cargo(workspace);
-        cargo.args(["build", "-p", "micrun", "-p", "micrun-image-builder"]);
+        cargo.args(["build", "-p", "micrun", "-p", "micrun-cli", "-p", "micrun-image-builder"]);
         cargo.args(profile.cargo_option());
-        step(format_args!("Building the shim and the image builder: {}", shell::line(&cargo)));
+        step(format_args!("Building the product: {}", shell::line(&cargo)));
         shell::run(&mut cargo)?;
         let firmware = workspace.kit("firmware")?;
         let mut make = Command::new("make");
@@ -104,7 +104,7 @@ impl Product {
     pub fn find(workspace: &Workspace, profile: Profile) -> Result<Self> {
         let bin = workspace.target().join(profile.folder());
         let product = Self { bin, firmware: workspace.kit("firmware")? };
-        for program in [product.shim(), product.builder()] {
+        for program in [product.shim(), product.command(), product.builder()] {
             ensure!(program.is_file(), "{} is not built: start this through cargo xtask", program.display());
         }
         Ok(product)
@@ -118,6 +118,11 @@ impl Product {
     /// `containerd-shim-mica-v2`.
     pub fn shim(&self) -> PathBuf {
         self.bin.join(SHIM)
+    }
+
+    /// `micrun`, the operator's command.
+    pub fn command(&self) -> PathBuf {
+        self.bin.join("micrun")
     }
 
     /// `micrun-image-builder`.

@@ -13,6 +13,7 @@ pub mod linux_resources;
 pub mod mica_reply;
 pub mod mica_status;
 pub mod micad_sim;
+pub mod micrun_conf;
 pub mod names;
 pub mod oci_archive;
 pub mod oci_layout;

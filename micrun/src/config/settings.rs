@@ -157,6 +157,9 @@ impl Settings {
         for (key, value) in conf.unknown() {
             told.ignore(Origin::image(key), value, "nobody reads it");
         }
+        if conf.auto_boot() == Some(true) {
+            told.ignore(Origin::image(Key::AutoBoot), "yes", "a guest starts when its container does");
+        }
         let config = config_of(node, &said, &mut told)?;
         let mut merger = Merger { policy: &node.policy, config: &config, conf, said, told };
         let settings = merger.settings()?;
@@ -376,8 +379,21 @@ impl Merger<'_> {
         let closes = self.flag(annotation::CONTAINER_AUTO_CLOSE, false)?;
         let times = self.said.all(annotation::CONTAINER_AUTO_CLOSE_TIMEOUT, duration_of)?;
         let show = |time: &Duration| format!("{}s", time.as_secs());
-        let time = self.pick(annotation::CONTAINER_AUTO_CLOSE_TIMEOUT, times, show).unwrap_or_default();
-        Ok(Some(time).filter(|time| closes && !time.is_zero()))
+        let time = pick(&mut self.told, annotation::CONTAINER_AUTO_CLOSE_TIMEOUT, times, show);
+        match time.filter(|(time, _)| !time.is_zero()) {
+            Some((time, _)) if closes => return Ok(Some(time)),
+            Some((time, origin)) => {
+                self.told.ignore(origin, &show(&time), "container.auto_close is not switched on");
+            }
+            None if closes => {
+                let switch =
+                    self.told.get(annotation::CONTAINER_AUTO_CLOSE).map(|switch| switch.origin.clone());
+                let why = "container.auto_close_timeout names no time";
+                self.told.ignore(switch.unwrap_or(Origin::Default), "yes", why);
+            }
+            None => {}
+        }
+        Ok(None)
     }
 
     fn pipe_size(&mut self) -> Result<Option<usize>, SettingsError> {

@@ -86,8 +86,8 @@ fn each_value_knows_its_source_and_what_it_won_against() {
 
 #[test]
 fn what_has_no_meaning_is_told_once_and_ignored() {
-    let conf =
-        format!("{CONF}compatibility.libmetal=1.2\n").replace("Memory=64", "Memroy=64\nNetwork=bridge=br0");
+    let conf = format!("{CONF}compatibility.libmetal=1.2\n")
+        .replace("Memory=64", "Memroy=64\nNetwork=bridge=br0\nAutoBoot=yes");
     let list = [
         ("org.openeuler.micrun.nonsense", "1"),
         ("org.openeuler.micrun.runtime.hugepage_enable", "yes"),
@@ -101,6 +101,7 @@ fn what_has_no_meaning_is_told_once_and_ignored() {
     assert_eq!(
         ignored,
         [
+            "AutoBoot in the image's client.conf: a guest starts when its container does",
             "Memroy in the image's client.conf: nobody reads it",
             "Network in the image's client.conf: only guests of Xen have it",
             "annotation org.openeuler.micrun.nonsense: nobody reads it",
@@ -163,7 +164,12 @@ fn a_container_ends_by_itself_only_where_both_are_said() {
             .into_iter()
             .filter(|(_, value)| !value.is_empty())
             .collect();
-        merge(&list).unwrap().auto_close.map(|time| time.as_secs())
+        let merged = merge_all(&NodeConfig::default(), CONF, &list).unwrap();
+        let closes = merged.settings.auto_close.map(|time| time.as_secs());
+        // Half of it is said to have no effect.
+        let half = closes.is_none() && (on == "yes" || time == "5m");
+        assert_eq!(merged.explanation.ignored.len(), usize::from(half), "{on} {time}");
+        closes
     };
     for (on, time, expected) in [
         ("yes", "5m", Some(300)),

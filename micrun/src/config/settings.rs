@@ -170,7 +170,7 @@ impl Settings {
 }
 
 /// What the node says about this container. Another file than `micrun.conf` takes its place, but never says what is
-/// allowed or how shims log.
+/// allowed, or what shims log and trace.
 fn config_of(
     node: &NodeConfig,
     said: &Said<'_>,
@@ -183,7 +183,8 @@ fn config_of(
     config
         .add_file(Path::new(&path))
         .map_err(|error| SettingsError::Config { origin, error: Box::new(error) })?;
-    Ok(NodeConfig { policy: node.policy.clone(), log: node.log.clone(), ..config })
+    let NodeConfig { policy, log, trace, .. } = node.clone();
+    Ok(NodeConfig { policy, log, trace, ..config })
 }
 
 /// The strongest of several, noted with what it won against.

@@ -19,6 +19,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::cgroup::{CgroupPath, InvalidCgroupPath};
 use crate::config::node::policy::Ask;
 use crate::config::origin::Origin;
 use crate::config::settings::{Denied, permit};
@@ -97,6 +98,9 @@ pub enum BundleError {
     /// A value of linux.resources cannot be used.
     #[error("{0}; correct it where the container is started")]
     Asked(#[from] AskedError),
+    /// The container cannot be where the engine wants it.
+    #[error(transparent)]
+    Cgroup(#[from] InvalidCgroupPath),
     /// The firmware is not the one that was promised.
     #[error(
         "{path} in the image is {found}, but container.firmware_hash says {expected}; pack the image again or correct the annotation"
@@ -143,9 +147,11 @@ struct ConfigJson {
     hooks: Option<HashMap<String, Vec<IgnoredAny>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Linux {
     resources: Option<LinuxResources>,
+    cgroups_path: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -161,6 +167,7 @@ pub struct Bundle {
     pub path: PathBuf,
     annotations: HashMap<String, String>,
     asked: Asked,
+    cgroup: Option<CgroupPath>,
     root: PathBuf,
 }
 
@@ -211,10 +218,19 @@ impl Bundle {
         let spec: ConfigJson = serde_json::from_slice(&text)
             .map_err(|error| BundleError::Spec { path: config, why: error.to_string() })?;
         tell_what_is_passed_over(&spec);
-        let asked = spec.linux.and_then(|linux| linux.resources);
+        let linux = spec.linux.unwrap_or_default();
+        let cgroup = linux.cgroups_path.filter(|path| !path.is_empty());
+        let cgroup = cgroup.map(|path| path.parse()).transpose()?;
+        let asked = linux.resources;
         let asked = asked.as_ref().map(Asked::from_oci).transpose()?.unwrap_or_default();
         let root = spec.root.map_or_else(|| PathBuf::from("rootfs"), |root| root.path().clone());
-        Ok(Bundle { root: path.join(root), annotations: spec.annotations.unwrap_or_default(), asked, path })
+        let annotations = spec.annotations.unwrap_or_default();
+        Ok(Bundle { root: path.join(root), annotations, asked, cgroup, path })
+    }
+
+    /// Where the engine wants the container's processes to be counted and limited.
+    pub fn cgroup(&self) -> Option<&CgroupPath> {
+        self.cgroup.as_ref()
     }
 
     /// The pod that the bundle's container belongs to; the container's own id where it belongs to none.

@@ -11,6 +11,7 @@
 //! - [`reservations`]: what one guest alone can have, compared across all containers of the node.
 //! - [`pedestal`]: what guests run on: the trait, and a folder for each implementation.
 //! - [`hypervisor`]: Xen, as several pedestals use it.
+//! - [`cgroup`]: where the process of a guest is counted and limited.
 //! - [`bundle`]: what the engine hands over: config.json and the root file system.
 //! - [`store`]: what outlives a process, under one state directory.
 //! - [`check`]: what this node can run, and what was left behind on it.
@@ -24,6 +25,7 @@
 mod crash_point;
 
 pub mod bundle;
+pub mod cgroup;
 pub mod check;
 pub mod config;
 pub mod console;

@@ -79,6 +79,7 @@ impl Bench {
             firmware: firmware().to_owned(),
             pedestal_conf,
             resources: Resources::plan(&settings.wishes, &Asked::default(), &self.node.cores, None).unwrap(),
+            cgroup: None,
             settings,
             trace: None,
         }

@@ -17,7 +17,7 @@ use containerd_shim_protos::ttrpc::Code;
 use micrun::id::{Id, Key};
 use micrun::pedestal::{Capabilities, Claim, ExitNotice, FreeMemory, Live};
 use micrun::reservations::{self, ReservationError};
-use micrun::resources::Change;
+use micrun::resources::{Change, Weight};
 use micrun::store::{Entry, State, Store};
 use micrun_image_spec::units::Mib;
 use proptest::prelude::*;
@@ -253,7 +253,11 @@ async fn a_guest_that_moves_to_other_cores_has_those_and_no_others() {
         live: Live { cpu: true, memory: true },
         exit: ExitNotice::Event,
     };
-    let script = Script { can, refuse_change: Some(Change::Weight(512)), ..claiming(&[Claim::Core(1)]) };
+    let script = Script {
+        can,
+        refuse_change: Some(Change::Weight(Weight::of_guest(512))),
+        ..claiming(&[Claim::Core(1)])
+    };
     let shim = Shim::start(Echo::with(script)).await;
     shim.run("a").await;
     let other = Taker::new(&shim.dir.path().join("state"), "k8s.io", "other");

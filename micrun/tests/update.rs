@@ -6,7 +6,7 @@ mod support;
 
 use containerd_shim_protos::ttrpc::{self, Code};
 use micrun::pedestal::{Capabilities, ExitNotice, Live};
-use micrun::resources::Change;
+use micrun::resources::{Change, Weight};
 use micrun_image_spec::units::Mib;
 use serde_json::json;
 use support::echo::{Echo, Script};
@@ -34,7 +34,7 @@ async fn what_is_asked_for_is_applied_once() {
         Change::MaxMemory(Mib(100)),
         Change::Memory(Mib(100)),
         Change::Cpus("2".parse().unwrap()),
-        Change::Weight(512),
+        Change::Weight(Weight::of_guest(512)),
     ];
     assert_eq!(echo.daemon.changes("test/a"), expected);
     // kubelet's CPU manager repeats itself every ten seconds.
@@ -45,7 +45,7 @@ async fn what_is_asked_for_is_applied_once() {
 
 #[tokio::test]
 async fn a_change_that_fails_undoes_those_before_it() {
-    let echo = guests(ALL, Some(Change::Weight(512)));
+    let echo = guests(ALL, Some(Change::Weight(Weight::of_guest(512))));
     let shim = Shim::start(echo.clone()).await;
     shim.run("a").await;
     let asked = json!({ "cpu": { "shares": 2048, "cpus": "1" } });

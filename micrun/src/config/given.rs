@@ -16,17 +16,17 @@ pub fn settle(told: &mut Explanation, asked: &Asked, given: &Resources) {
     told.settle("cpus", or(cpus, "any"), spec(asked.cpus.is_some(), "cpuset of linux.resources"));
     told.settle(
         "capacity",
-        given.capacity.to_string(),
+        given.capacity.percent().to_string(),
         spec(asked.quota.is_some(), "CPU quota of linux.resources"),
     );
-    let weight = given.weight.map(|weight| weight.to_string());
-    told.settle("weight", or(weight, "256"), spec(asked.shares.is_some(), "CPU shares of linux.resources"));
+    let weight = given.weight.map(|weight| weight.guest().to_string());
+    told.settle("weight", or(weight, "256"), spec(asked.weight.is_some(), "CPU shares of linux.resources"));
 
     let engine_decides = asked.cpus.is_some() || limits(asked.quota);
     let vcpus = match told.get("vcpus") {
         Some(_) if !engine_decides => None,
         _ if given.cpus.is_some() => follows("cpus"),
-        _ if given.capacity > 0 => follows("capacity"),
+        _ if given.capacity.is_limited() => follows("capacity"),
         _ => None,
     };
     told.settle("vcpus", given.vcpus.to_string(), vcpus);
@@ -36,6 +36,10 @@ pub fn settle(told: &mut Explanation, asked: &Asked, given: &Resources) {
     let memory = given.memory.map(|memory| memory.to_string());
     let limit = spec(limits(asked.memory), "memory limit of linux.resources");
     told.settle("memory", or(memory, "as the board or the hypervisor has it"), limit);
+    if let Some(min_memory) = given.min_memory {
+        let reserved = spec(limits(asked.reservation), "memory reservation of linux.resources");
+        told.settle("min_memory", min_memory.to_string(), reserved);
+    }
     if let Some(max_memory) = given.max_memory {
         let grown = told.get("max_memory").is_none_or(|wish| wish.value != max_memory.to_string());
         told.settle("max_memory", max_memory.to_string(), if grown { follows("memory") } else { None });

@@ -170,6 +170,7 @@ impl Context {
             settings: image.settings,
             resources,
             trace: trace::current_trace(),
+            cgroup: bundle.cgroup().cloned(),
         };
         let plan = step("plan", async { driver.plan(&spec, node) }).await?;
         let pod = bundle.pod(&request.key.id)?;

@@ -23,6 +23,8 @@ pub enum TaskEvent {
     Paused,
     /// And goes on.
     Resumed,
+    /// Its memory is used up.
+    OutOfMemory,
     /// A command for its guest's shell exists.
     ExecAdded { id: Id },
     /// The command is typed as soon as the console is free.
@@ -46,6 +48,7 @@ impl TaskEvent {
             | TaskEvent::ExecExited { .. } => false,
             TaskEvent::Created { .. }
             | TaskEvent::Started { .. }
+            | TaskEvent::OutOfMemory
             | TaskEvent::Exited { .. }
             | TaskEvent::Deleted { .. } => true,
         }

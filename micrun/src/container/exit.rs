@@ -20,6 +20,7 @@ const FAILURE: u32 = 255;
 /// Added to a signal's number (POSIX shells' convention).
 const SIGNAL_BASE: u32 = 128;
 const SIGINT: u32 = 2;
+const SIGKILL: u32 = 9;
 
 /// From why a guest ended and the last Kill, to the status that the engine is told.
 pub fn status(cause: &ExitCause, kill: Option<KillReason>) -> u32 {
@@ -29,6 +30,8 @@ pub fn status(cause: &ExitCause, kill: Option<KillReason>) -> u32 {
         (Some(KillReason::NoStart), _) => FAILURE,
         (None, ExitCause::PoweredOff) => SUCCESS,
         (None, ExitCause::Code(code)) => u32::from(*code),
+        // A signal, though nobody's here, and what engines know an end for want of memory by.
+        (None, ExitCause::OutOfMemory) => SIGNAL_BASE + SIGKILL,
         (None, ExitCause::Reset | ExitCause::Crashed(_) | ExitCause::Failed(_) | ExitCause::Stopped) => {
             FAILURE
         }
@@ -47,6 +50,8 @@ mod tests {
             (ExitCause::Reset, None, 255),
             (ExitCause::Crashed("x".into()), None, 255),
             (ExitCause::Failed("x".into()), None, 255),
+            (ExitCause::OutOfMemory, None, 137),
+            (ExitCause::OutOfMemory, Some(KillReason::Signal(15)), 143),
             (ExitCause::Stopped, Some(KillReason::Signal(9)), 137),
             (ExitCause::Stopped, Some(KillReason::Signal(15)), 143),
             (ExitCause::PoweredOff, Some(KillReason::Signal(15)), 143),

@@ -176,7 +176,7 @@ impl Owner {
             Status::Stopped => Usage::default(),
             _ => self.guest.usage().await?,
         };
-        Ok(Usage { memory_limit: self.share.given.memory.map(Mib::bytes), ..used })
+        Ok(Usage { memory_limit: used.memory_limit.or(self.share.given.memory.map(Mib::bytes)), ..used })
     }
 
     async fn on_event(&mut self, event: Event) {
@@ -184,6 +184,10 @@ impl Owner {
             Event::Exited(cause) => self.finish(cause).await,
             Event::Paused => self.set_paused(),
             Event::Resumed => self.set_resumed(),
+            Event::OutOfMemory => {
+                tracing::warn!(container = %self.info.key, "the memory of the guest's cgroup is used up");
+                self.publish(TaskEvent::OutOfMemory);
+            }
             Event::ConsoleLost(why) => {
                 tracing::warn!(container = %self.info.key, why, "the console of the guest is lost");
             }

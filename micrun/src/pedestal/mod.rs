@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
+use crate::cgroup::{CgroupPath, Metrics};
 use crate::config::Settings;
 use crate::id::{GuestName, Key};
 use crate::remedy::remedy;
@@ -240,7 +241,7 @@ impl Live {
     pub fn allows(self, change: &Change) -> bool {
         match change {
             Change::Vcpus(_) | Change::Cpus(_) | Change::Weight(_) | Change::Capacity(_) => self.cpu,
-            Change::Memory(_) | Change::MaxMemory(_) => self.memory,
+            Change::Memory(_) | Change::MinMemory(_) | Change::MaxMemory(_) => self.memory,
         }
     }
 }
@@ -306,6 +307,8 @@ pub enum Event {
     Paused,
     /// And goes on.
     Resumed,
+    /// The guest's memory is used up, and the kernel ends what is in its cgroup.
+    OutOfMemory,
     /// The console broke; the guest may still run.
     ConsoleLost(String),
     /// The console is there again.
@@ -325,6 +328,8 @@ pub enum ExitCause {
     Crashed(String),
     /// The guest was ended by [`Guest::force`] or followed [`Guest::ask`].
     Stopped,
+    /// The kernel killed the guest's process, since its memory was used up.
+    OutOfMemory,
     /// The pedestal failed beneath the guest.
     Failed(String),
 }
@@ -337,13 +342,14 @@ impl fmt::Display for ExitCause {
             ExitCause::Reset => f.write_str("was reset"),
             ExitCause::Crashed(how) => write!(f, "crashed: {how}"),
             ExitCause::Stopped => f.write_str("was stopped"),
+            ExitCause::OutOfMemory => f.write_str("was killed by the kernel: its memory was used up"),
             ExitCause::Failed(why) => write!(f, "lost its pedestal: {why}"),
         }
     }
 }
 
 /// Resources that a guest has used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Processor time in user mode.
     pub user: Duration,
@@ -353,6 +359,8 @@ pub struct Usage {
     pub memory: u64,
     /// The most memory that the guest may have, bytes; `None` where nobody set it. The container fills this in.
     pub memory_limit: Option<u64>,
+    /// What the guest's cgroup tells, where it has one. It tells more than the fields above.
+    pub cgroup: Option<Metrics>,
 }
 
 /// What a driver is asked to run.
@@ -374,6 +382,8 @@ pub struct GuestSpec {
     pub resources: Resources,
     /// The trace that its creation is part of, for guests that can be told.
     pub trace: Option<TraceContext>,
+    /// Where the engine wants the guest's processes to be counted and limited.
+    pub cgroup: Option<CgroupPath>,
 }
 
 /// What a driver needs on disk to find its guest again. Only the driver that wrote it reads `data`.

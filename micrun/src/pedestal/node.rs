@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use micrun_image_spec::board::{BoardError, Boards};
 use rustix::fs::{Access, access};
 
+use crate::cgroup::{Hierarchies, systemd};
 use crate::resources::CpuSet;
 
 /// Where a node keeps board profiles of its own. Outside `/etc/mica` itself: micad reads every file there.
@@ -45,6 +46,10 @@ pub struct Node {
     pub cores: CpuSet,
     /// Those of them that Linux runs on.
     pub online: CpuSet,
+    /// The hierarchies of cgroups.
+    pub cgroups: Hierarchies,
+    /// Where systemd listens, where it runs.
+    pub systemd: PathBuf,
     program_dirs: Vec<PathBuf>,
 }
 
@@ -68,11 +73,12 @@ impl Node {
             // A kernel that does not say has at least the one that this runs on.
             cores: read(PRESENT_CPUS).parse().unwrap_or_else(|_| CpuSet::first(1)),
             online: read(ONLINE_CPUS).parse().unwrap_or_else(|_| CpuSet::first(1)),
+            cgroups: Hierarchies::read(),
             ..Node::new(Boards::builtin(), dirs)
         }
     }
 
-    /// A node of one core with these boards that looks for programs in these folders.
+    /// A node of one core, without cgroups, with these boards, that looks for programs in these folders.
     pub fn new(boards: Boards, program_dirs: impl IntoIterator<Item = PathBuf>) -> Node {
         Node {
             boards,
@@ -81,6 +87,8 @@ impl Node {
             on_xen: false,
             cores: CpuSet::first(1),
             online: CpuSet::first(1),
+            cgroups: Hierarchies::None,
+            systemd: PathBuf::from(systemd::SOCKET),
             program_dirs: program_dirs.into_iter().filter(|dir| dir.is_absolute()).collect(),
         }
     }

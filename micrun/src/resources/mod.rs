@@ -7,23 +7,21 @@
 //! | `cpuset.cpus` | cores: those that exist |
 //! | all of these | vCPUs: as many as cores in the cpuset, else as the capacity fills, at most the guest's maximum |
 //! | `memory.limit` | memory, rounded up to MiB; the maximum grows with it and never shrinks |
+//! | `memory.reservation` | the least memory, never above the memory |
+//! | the same in `unified` | the same, converted; it wins |
 //!
-//! - [`cpuset`]: sets of cores; [`asked`]: the engine's numbers.
+//! - [`cpuset`]: sets of cores; [`cpu`]: weights and capacities in everybody's units; [`asked`]: the engine's numbers.
 
 use micrun_image_spec::units::Mib;
 use serde::{Deserialize, Serialize};
 
 mod asked;
+mod cpu;
 mod cpuset;
 
 pub use asked::{Asked, AskedError};
+pub use cpu::{Capacity, Weight};
 pub use cpuset::{CpuSet, InvalidCpuSet};
-
-/// The scheduler's period where none is given, microseconds (Linux, admin-guide/cgroup-v2).
-const DEFAULT_PERIOD: u64 = 100_000;
-
-/// The weight of a guest for which none was asked (Xen's credit2, and micad's).
-pub const DEFAULT_WEIGHT: u32 = 256;
 
 /// What an image asks for in client.conf and annotations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,12 +57,16 @@ pub struct Resources {
     pub cpus: Option<CpuSet>,
     /// vCPU i runs on core i of `cpus`, and on no other.
     pub pin: bool,
-    /// Scheduling weight, 1 to 65535; `None` for [`DEFAULT_WEIGHT`], not worth telling a scheduler.
-    pub weight: Option<u32>,
-    /// Percent of one core; 0 for no limit.
-    pub capacity: u32,
+    /// Scheduling weight; `None` for the default, not worth telling a scheduler.
+    pub weight: Option<Weight>,
+    /// Processor time.
+    pub capacity: Capacity,
     /// Memory; `None` for the board's own.
     pub memory: Option<Mib>,
+    /// What the engine limits the memory to; `None` where the memory is what the image or the board says.
+    pub limit: Option<Mib>,
+    /// What of its memory is the guest's even when the node runs short; never more than `memory`.
+    pub min_memory: Option<Mib>,
     /// The most memory that the guest may ever have, never less than `memory`.
     pub max_memory: Option<Mib>,
 }
@@ -77,11 +79,13 @@ pub enum Change {
     /// The cores to run on.
     Cpus(CpuSet),
     /// The scheduling weight.
-    Weight(u32),
-    /// Percent of one core; 0 for no limit.
-    Capacity(u32),
+    Weight(Weight),
+    /// The processor time.
+    Capacity(Capacity),
     /// The memory.
     Memory(Mib),
+    /// What of it is the guest's even when the node runs short.
+    MinMemory(Mib),
     /// The most memory that the guest may ever have.
     MaxMemory(Mib),
 }
@@ -126,31 +130,34 @@ impl Resources {
             Some(wanted) => Some(existing(wanted, there)?),
             None => None,
         };
-        let capacity = match capacity(asked) {
-            Some(percent) => percent,
-            None => wishes.capacity.unwrap_or(0),
+        let capacity = match asked.capacity() {
+            Some(capacity) => capacity,
+            None => Capacity::of_percent(wishes.capacity.unwrap_or(0)),
         };
-        let capacity = match &cpus {
-            Some(cpus) if capacity > 0 => capacity.min(cpus.len() * 100),
-            _ => capacity,
-        };
-        let wanted = vcpus(wishes, asked, cpus.as_ref(), capacity);
+        let capacity = cpus.as_ref().map_or(capacity, |cpus| capacity.within(cpus.len()));
+        let wanted = vcpus(wishes, asked, cpus.as_ref(), capacity.percent());
         let max_vcpus =
             before.map(|before| before.max_vcpus).or(wishes.max_vcpus).unwrap_or_else(|| wanted.max(1));
         let vcpus = wanted.clamp(1, max_vcpus.max(1));
         if wishes.pin && cpus.as_ref().is_none_or(|cpus| cpus.len() < vcpus) {
             return Err(ResourceError::Unpinnable { vcpus, cpus });
         }
-        let memory = memory(wishes, asked)?;
+        let limit = mib(asked.memory)?;
+        // A guest whose limit is taken away keeps the memory that it has.
+        let memory = limit.or(wishes.memory).or(before.and_then(|before| before.memory));
+        let least = mib(asked.reservation)?.or(wishes.min_memory);
+        let min_memory = least.map(|least| memory.map_or(least, |memory| least.min(memory)));
         let maxima = [memory, wishes.max_memory, before.and_then(|before| before.max_memory)];
         Ok(Resources {
             vcpus,
             max_vcpus: max_vcpus.max(1),
             cpus,
             pin: wishes.pin,
-            weight: asked.shares.map(weight).or(wishes.weight),
+            weight: asked.weight.or(wishes.weight.map(Weight::of_guest)),
             capacity,
             memory,
+            limit,
+            min_memory,
             max_memory: maxima.into_iter().flatten().max(),
         })
     }
@@ -161,13 +168,16 @@ impl Resources {
         let any = |cpus: &Option<CpuSet>| cpus.clone().unwrap_or_else(|| there.clone());
         let mut changes = Vec::new();
         let mut push = |differs: bool, change: Option<Change>| changes.extend(change.filter(|_| differs));
-        // Before the memory, which may not exceed it.
+        // The least memory never exceeds the memory, nor that the most, not even between two steps.
+        let min_memory = new.min_memory.map(Change::MinMemory);
         push(self.max_memory != new.max_memory, new.max_memory.map(Change::MaxMemory));
-        push(self.memory != new.memory, new.memory.map(Change::Memory));
+        push(self.min_memory > new.min_memory, min_memory.clone());
+        push((self.memory, self.limit) != (new.memory, new.limit), new.memory.map(Change::Memory));
+        push(self.min_memory < new.min_memory, min_memory);
         // Before the cores, since pinning places each vCPU.
         push(self.vcpus != new.vcpus, Some(Change::Vcpus(new.vcpus)));
         push(any(&self.cpus) != any(&new.cpus), Some(Change::Cpus(any(&new.cpus))));
-        let weight = |resources: &Resources| resources.weight.unwrap_or(DEFAULT_WEIGHT);
+        let weight = |resources: &Resources| resources.weight.unwrap_or_default();
         push(weight(self) != weight(new), Some(Change::Weight(weight(new))));
         push(self.capacity != new.capacity, Some(Change::Capacity(new.capacity)));
         changes
@@ -186,13 +196,6 @@ fn existing(wanted: &CpuSet, there: &CpuSet) -> Result<CpuSet, ResourceError> {
     Ok(cpus)
 }
 
-/// Percent of one core, rounded up so that a small limit does not become none; `None` where nobody asked.
-fn capacity(asked: &Asked) -> Option<u32> {
-    let quota = u64::try_from(asked.quota?).unwrap_or(0);
-    let period = asked.period.unwrap_or(DEFAULT_PERIOD).max(1);
-    Some(u32::try_from(quota.saturating_mul(100).div_ceil(period)).unwrap_or(u32::MAX))
-}
-
 fn vcpus(wishes: &Wishes, asked: &Asked, cpus: Option<&CpuSet>, capacity: u32) -> u32 {
     let engine_asked = asked.cpus.is_some() || asked.quota.is_some_and(|quota| quota > 0);
     match (wishes.vcpus, cpus) {
@@ -202,15 +205,11 @@ fn vcpus(wishes: &Wishes, asked: &Asked, cpus: Option<&CpuSet>, capacity: u32) -
     }
 }
 
-fn weight(shares: u64) -> u32 {
-    // At most 65535.
-    u32::try_from((shares / 4).clamp(1, 65_535)).unwrap_or(65_535)
-}
-
-fn memory(wishes: &Wishes, asked: &Asked) -> Result<Option<Mib>, ResourceError> {
-    match asked.memory.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0) {
+/// A limit of the engine's; `None` for none.
+fn mib(bytes: Option<i64>) -> Result<Option<Mib>, ResourceError> {
+    match bytes.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0) {
         Some(bytes) => Mib::holding(bytes).map(Some).ok_or(ResourceError::Memory(bytes)),
-        None => Ok(wishes.memory),
+        None => Ok(None),
     }
 }
 

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use containerd_shim::Flags;
 
+use crate::cgroup::systemd;
 use crate::remedy::remedy;
 
 mod address;
@@ -84,6 +85,10 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 fn act(arguments: &[OsString]) -> Result<Vec<u8>, ActionError> {
     if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
         return Ok(HELP.into());
+    }
+    if arguments == [systemd::ACTION_HOLD] {
+        systemd::hold();
+        return Ok(Vec::new());
     }
     let flags = containerd_shim::parse(arguments).map_err(ActionError::when("reading the arguments"))?;
     if flags.version {

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use containerd_shim::event::Event;
 use containerd_shim::protos::events::task::{
-    TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskIO, TaskPaused, TaskResumed,
-    TaskStart,
+    TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskIO, TaskOOM, TaskPaused,
+    TaskResumed, TaskStart,
 };
 use containerd_shim::protos::protobuf::well_known_types::any::Any;
 use containerd_shim::protos::protobuf::{self, Message, MessageField};
@@ -129,6 +129,7 @@ fn message(key: &Key, event: &TaskEvent) -> protobuf::Result<(String, Any)> {
         TaskEvent::Started { pid } => packed(&TaskStart { container_id, pid: *pid, ..Default::default() }),
         TaskEvent::Paused => packed(&TaskPaused { container_id, ..Default::default() }),
         TaskEvent::Resumed => packed(&TaskResumed { container_id, ..Default::default() }),
+        TaskEvent::OutOfMemory => packed(&TaskOOM { container_id, ..Default::default() }),
         TaskEvent::ExecAdded { id } => {
             packed(&TaskExecAdded { container_id, exec_id: id.to_string(), ..Default::default() })
         }

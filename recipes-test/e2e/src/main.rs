@@ -12,6 +12,7 @@
 //! - [`pods`]: containers that share a shim
 //! - [`recovery`]: containerd and shims are killed under guests
 //! - [`refusals`]: images that must not run, and what the user is told
+//! - [`resources`]: a guest in its cgroup: limits, updates, statistics, the end of its memory
 //! - [`traces`]: spans of a call from containerd to the guest
 //! - [`room`]: full disks and read-only ones, under the builder
 //!
@@ -30,6 +31,7 @@ mod node;
 mod pods;
 mod recovery;
 mod refusals;
+mod resources;
 mod room;
 mod scarce;
 mod traces;
@@ -106,6 +108,7 @@ fn stories() -> Vec<Story> {
     stories.extend(configuration::stories());
     stories.extend(recovery::stories());
     stories.extend(refusals::stories());
+    stories.extend(resources::stories());
     stories.extend(traces::stories());
     stories
 }

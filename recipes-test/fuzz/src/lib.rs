@@ -20,6 +20,7 @@ pub const ALL: &[Target] = &[
     Target { name: "boot_image", run: targets::boot_image::run },
     Target { name: "client_conf", run: targets::client_conf::run },
     Target { name: "credentials", run: targets::credentials::run },
+    Target { name: "dbus", run: targets::dbus::run },
     Target { name: "elf", run: targets::elf::run },
     Target { name: "exec_session", run: targets::exec_session::run },
     Target { name: "kconfig", run: targets::kconfig::run },

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::given;
-use crate::resources::{Asked, Resources};
+use crate::resources::{Asked, Resources, Weight};
 
 const CONF: &str = "[Mica]\nName=z\nClientPath=/firmware.elf\nPedestal=qemu\nPedestalConf=\nMemory=64\n\
                     [MicRun]\nboard=qemu_arm64\n";
@@ -284,7 +284,7 @@ proptest! {
         cpus in some(prop::collection::vec(0..4_u32, 1..4)), weight in 1..1000_u32, capacity in 0..300_u32, mib in 1..64_u32,
     ) {
         let asked = Asked {
-            quota, shares, memory, cpus: cpus.map(|cpus| cpus.into_iter().collect()), ..Asked::default()
+            quota, weight: shares.map(Weight::of_shares), memory, cpus: cpus.map(|cpus| cpus.into_iter().collect()), ..Asked::default()
         };
         let there = CpuSet::first(4);
         let given = |more: u32| {

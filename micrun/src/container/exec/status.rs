@@ -47,7 +47,8 @@ pub fn status(outcome: Outcome) -> u32 {
 /// here where the guest was stopped or powered itself off. What crashed has no such order in it.
 pub fn of_guest(cause: &ExitCause, kill: Option<KillReason>) -> u32 {
     match (kill, cause) {
-        (Some(_), _) | (None, ExitCause::PoweredOff | ExitCause::Code(_) | ExitCause::Stopped) => {
+        (Some(_), _)
+        | (None, ExitCause::PoweredOff | ExitCause::Code(_) | ExitCause::Stopped | ExitCause::OutOfMemory) => {
             SIGNAL_BASE + SIGKILL
         }
         (None, ExitCause::Reset | ExitCause::Crashed(_) | ExitCause::Failed(_)) => LOST,

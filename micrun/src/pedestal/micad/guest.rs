@@ -275,10 +275,12 @@ impl Guest for MicadGuest {
             Change::Cpus(cores) if self.pin => domain.pin(cores, self.max_vcpus).await,
             Change::Cpus(cores) => domain.bind(cores, self.max_vcpus).await,
             Change::Vcpus(count) => self.client.set(Key::Vcpu, *count).await,
-            Change::Weight(weight) => self.client.set(Key::CpuWeight, *weight).await,
-            Change::Capacity(percent) => {
-                self.client.set(Key::CpuCapacity, cap(*percent, self.max_vcpus)).await
+            Change::Weight(weight) => self.client.set(Key::CpuWeight, weight.guest()).await,
+            Change::Capacity(capacity) => {
+                self.client.set(Key::CpuCapacity, cap(capacity.percent(), self.max_vcpus)).await
             }
+            // A domain's memory is its own: nobody takes any of it.
+            Change::MinMemory(_) => Ok(()),
             Change::Memory(memory) => self.client.set(Key::Memory, memory.0).await,
             Change::MaxMemory(memory) => self.client.set(Key::MaxMemory, memory.0).await,
         }

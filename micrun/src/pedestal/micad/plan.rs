@@ -9,7 +9,7 @@ use micrun_image_spec::units::Mib;
 use crate::config::node::IoMem;
 use crate::hypervisor::xen::cap;
 use crate::pedestal::{Claim, GuestSpec, Node, PlanError};
-use crate::resources::{CpuSet, Resources};
+use crate::resources::{CpuSet, Resources, Weight};
 
 /// The one kind of core that micad knows on hetero.
 const RISCV: &str = "riscv";
@@ -142,8 +142,9 @@ fn on_xen(create: &mut Create, resources: &Resources, node: &Node) -> Result<Bey
     create.memory = Some(memory.0);
     create.vcpus = Some(resources.vcpus);
     create.max_vcpus = Some(resources.max_vcpus);
-    create.cpu_weight = resources.weight;
-    create.cpu_capacity = Some(cap(resources.capacity, resources.max_vcpus)).filter(|percent| *percent > 0);
+    create.cpu_weight = resources.weight.map(Weight::guest);
+    create.cpu_capacity =
+        Some(cap(resources.capacity.percent(), resources.max_vcpus)).filter(|percent| *percent > 0);
     create.cpus = list(resources);
     Ok(Beyond {
         pin: resources.cpus.clone().filter(|_| resources.pin),

@@ -15,6 +15,7 @@ pub struct Seen {
     panicked: bool,
     reset: bool,
     forced: bool,
+    out_of_memory: bool,
 }
 
 impl Seen {
@@ -35,6 +36,11 @@ impl Seen {
         self.forced = true;
     }
 
+    /// Takes note of a kill by the kernel, for want of memory.
+    pub fn note_out_of_memory(&mut self) {
+        self.out_of_memory = true;
+    }
+
     /// The verdict, once the emulator has ended. What the guest did to itself weighs more than the kill
     /// that followed; `stderr` is the last thing that the emulator wrote there.
     pub fn cause(&self, status: ExitStatus, convention: ExitConvention, stderr: &str) -> ExitCause {
@@ -53,6 +59,7 @@ impl Seen {
         match &self.shutdown {
             Some(ShutdownReason::Guest) => ExitCause::PoweredOff,
             _ if self.forced => ExitCause::Stopped,
+            _ if self.out_of_memory && status.signal().is_some() => ExitCause::OutOfMemory,
             _ => ExitCause::Failed(describe(status, stderr)),
         }
     }
@@ -126,6 +133,15 @@ mod tests {
         let mut seen = seen(&[]);
         seen.note_forced();
         assert_eq!(seen.cause(ExitStatus::from_raw(9), ExitConvention::None, ""), ExitCause::Stopped);
+    }
+
+    #[test]
+    fn a_kill_for_want_of_memory_is_told_from_others() {
+        let mut seen = seen(&[]);
+        seen.note_out_of_memory();
+        let cause = |status| seen.cause(ExitStatus::from_raw(status), ExitConvention::None, "no");
+        assert_eq!(cause(9), ExitCause::OutOfMemory);
+        assert_eq!(cause(1 << 8), ExitCause::Failed("QEMU ended with status 1: no".into()), "by itself");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 use rustix::thread::UnshareFlags;
 
 use super::plan::{FIRMWARE_IN_JAIL, QemuPlan};
+use crate::cgroup::Cgroup;
 use crate::namespace;
 use crate::pedestal::DriverError;
 use crate::sys;
@@ -82,7 +83,7 @@ impl Drop for Emulator {
 /// # Errors
 ///
 /// The step that failed, with the system's answer.
-pub fn spawn(plan: &QemuPlan) -> Result<Process, DriverError> {
+pub fn spawn(plan: &QemuPlan, cgroup: Option<&Cgroup>) -> Result<Process, DriverError> {
     let doing = |what: &str| DriverError::io::<io::Error>(format!("{what} for {}", plan.program.display()));
     let (control, control_theirs) = UnixStream::pair().map_err(doing("making a control socket"))?;
     let (console, console_theirs) = UnixStream::pair().map_err(doing("making a console socket"))?;
@@ -93,6 +94,7 @@ pub fn spawn(plan: &QemuPlan) -> Result<Process, DriverError> {
         plan.program.display()
     )))?;
     let jail = Jail::new(plan).map_err(doing("preparing the root directory"))?;
+    let doors = cgroup.map(Cgroup::doors).transpose().map_err(super::cgroup_failed)?.unwrap_or_default();
 
     let mut command = Command::new(&plan.program);
     command
@@ -109,7 +111,10 @@ pub fn spawn(plan: &QemuPlan) -> Result<Process, DriverError> {
     // SAFETY: the closure runs between fork and exec. It makes system calls only, on paths and numbers
     // computed before the fork: it does not allocate, takes no lock and touches no state of the shim.
     unsafe {
-        command.pre_exec(move || jail.enter(&inherited, shim));
+        command.pre_exec(move || {
+            step("entering the cgroup of", || pass(&doors))?;
+            jail.enter(&inherited, shim)
+        });
     }
     let child = command.spawn();
     drop(command); // closes this side's copies of the emulator's ends
@@ -334,6 +339,11 @@ fn make_parent(path: &CStr) -> rustix::io::Result<()> {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno),
     }
+}
+
+/// Into a cgroup, before anything is used that it counts.
+fn pass(doors: &[OwnedFd]) -> rustix::io::Result<()> {
+    doors.iter().try_for_each(|door| rustix::io::write(door, b"0").map(drop))
 }
 
 /// containerd's own score may tell the kernel to spare it (-999 under systemd); its guests are not spared.

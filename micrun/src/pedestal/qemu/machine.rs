@@ -15,10 +15,12 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::OnDisk;
 use super::jail::Process;
 use super::qmp::{self, Answer};
 use super::watcher::{Known, Watcher};
+use super::{OnDisk, cgroup_failed};
+use crate::cgroup::Cgroup;
+use crate::namespace::on_own_thread;
 use crate::pedestal::{Capabilities, Created, DriverError, Event, ExitCause, ExitNotice, Guest, Live, Usage};
 use crate::process::{ProcessId, Stat};
 use crate::resources::Change;
@@ -35,12 +37,20 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(4);
 /// # Errors
 ///
 /// What the emulator said, where it did not come up; it is gone then.
-pub async fn start_paused(process: Process, exit: ExitConvention) -> Result<Created, DriverError> {
+pub async fn start_paused(
+    process: Process,
+    cgroup: Option<Cgroup>,
+    exit: ExitConvention,
+) -> Result<Created, DriverError> {
     let pid = process.child.id();
     let root = process.root.clone();
     crash_point!(EmulatorStarted);
     let doing = || DriverError::io::<io::Error>(format!("connecting to QEMU (process {pid})"));
-    let (mut machine, console, mut events) = Machine::connect(process, exit).map_err(doing())?;
+    let cgroup = cgroup.map(|mut cgroup| {
+        cgroup.settle();
+        Arc::new(cgroup)
+    });
+    let (mut machine, console, mut events) = Machine::connect(process, cgroup, exit).map_err(doing())?;
     let ready = match machine.command("qmp_capabilities", START_LIMIT).await {
         Ok(()) => step("empty the root of QEMU", root.empty(pid)).await,
         Err(error) => Err(error),
@@ -55,7 +65,8 @@ pub async fn start_paused(process: Process, exit: ExitConvention) -> Result<Crea
     }
     machine.known.set_ready();
     crash_point!(EmulatorReady);
-    let record = OnDisk { process: Some(machine.process) }.record();
+    let cgroup = machine.cgroup.as_ref().map(|cgroup| cgroup.place().clone());
+    let record = OnDisk { process: Some(machine.process), cgroup }.record();
     Ok(Created { guest: Box::new(machine), record, console: Some(Box::new(console)), events })
 }
 
@@ -67,11 +78,13 @@ struct Machine {
     answers: mpsc::UnboundedReceiver<(u64, Answer)>,
     last_command: u64,
     known: Arc<Known>,
+    cgroup: Option<Arc<Cgroup>>,
 }
 
 impl Machine {
     fn connect(
         process: Process,
+        cgroup: Option<Arc<Cgroup>>,
         exit: ExitConvention,
     ) -> io::Result<(Machine, UnixStream, mpsc::UnboundedReceiver<Event>)> {
         let Process { child, control, console, stderr, .. } = process;
@@ -82,9 +95,14 @@ impl Machine {
         let (answers_in, answers) = mpsc::unbounded_channel();
         let (events_in, events) = mpsc::unbounded_channel();
         let known = Arc::new(Known::default());
-        let watcher = Watcher::new(child, pidfd.try_clone()?, control_in, stderr, Arc::clone(&known), exit)?;
+        let mut watcher =
+            Watcher::new(child, pidfd.try_clone()?, control_in, stderr, Arc::clone(&known), exit)?;
+        if let Some(cgroup) = &cgroup {
+            watcher.watch_memory(Arc::clone(cgroup));
+        }
         trace::spawn(watcher.run(answers_in, events_in));
-        let machine = Machine { process: id, pidfd, control: control_out, answers, last_command: 0, known };
+        let machine =
+            Machine { process: id, pidfd, control: control_out, answers, last_command: 0, known, cgroup };
         Ok((machine, console, events))
     }
 
@@ -140,8 +158,10 @@ impl Guest for Machine {
     }
 
     fn capabilities(&self) -> Capabilities {
+        // Its memory is as large as it was at the start, whatever its cgroup may say later.
+        let live = Live { cpu: self.cgroup.is_some(), memory: false };
         // None of today's boards has a guest that listens to a power button.
-        Capabilities { ask: false, force: true, pause: true, live: Live::NOTHING, exit: ExitNotice::Event }
+        Capabilities { ask: false, force: true, pause: true, live, exit: ExitNotice::Event }
     }
 
     async fn start(&mut self) -> Result<(), DriverError> {
@@ -165,8 +185,13 @@ impl Guest for Machine {
         self.command("cont", ANSWER_LIMIT).await
     }
 
-    async fn apply(&mut self, _: &Change) -> Result<(), DriverError> {
-        Err(DriverError::Unsupported("the resources of a guest under QEMU are fixed when it is created"))
+    /// By its cgroup. The virtual processors are threads in it, and share what cores there are: their number stays.
+    async fn apply(&mut self, change: &Change) -> Result<(), DriverError> {
+        let Some(cgroup) = self.cgroup.clone() else {
+            return Err(DriverError::Unsupported("a guest without a cgroup keeps what it had at its start"));
+        };
+        let change = change.clone();
+        on_own_thread(move || cgroup.change(&change)).await.map_err(cgroup_failed)
     }
 
     async fn usage(&mut self) -> Result<Usage, DriverError> {
@@ -178,7 +203,8 @@ impl Guest for Machine {
             user: time(stat.user_ticks),
             system: time(stat.system_ticks),
             memory: stat.resident_pages.saturating_mul(rustix::param::page_size() as u64),
-            ..Usage::default()
+            memory_limit: None,
+            cgroup: self.cgroup.as_ref().map(|cgroup| cgroup.metrics()),
         })
     }
 }

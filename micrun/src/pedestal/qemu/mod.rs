@@ -15,6 +15,7 @@ use micrun_image_spec::firmware::Pedestal;
 use serde::{Deserialize, Serialize};
 
 use super::{Created, Driver, DriverError, GuestSpec, Node, Plan, PlanError, Record};
+use crate::cgroup::{Cgroup, CgroupError, Place};
 use crate::id::Key;
 use crate::namespace::on_own_thread;
 use crate::process::ProcessId;
@@ -37,15 +38,17 @@ pub struct Qemu;
 /// The name of this driver in records.
 pub(crate) const NAME: &str = "qemu";
 
-/// What is on disk for a guest: its emulator, once there is one.
+/// What is on disk for a guest: where its emulator is counted, and the emulator, once there is one.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct OnDisk {
     process: Option<ProcessId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cgroup: Option<Place>,
 }
 
 impl OnDisk {
     fn record(&self) -> Record {
-        // A struct of integers always has a JSON form.
+        // A struct of numbers and texts always has a JSON form.
         let data = serde_json::to_value(self).unwrap_or_default();
         Record { driver: NAME.to_owned(), data }
     }
@@ -81,10 +84,12 @@ impl Driver for Qemu {
     async fn destroy(&self, record: &Record) -> Result<(), DriverError> {
         let on_disk: OnDisk = serde_json::from_value(record.data.clone())
             .map_err(|error| DriverError::backend("reading the record of a QEMU guest", error.to_string()))?;
-        let Some(process) = on_disk.process else { return Ok(()) };
-        on_own_thread(move || process.kill_and_wait())
-            .await
-            .map_err(DriverError::io(format!("ending QEMU (process {})", process.pid)))
+        if let Some(process) = on_disk.process {
+            on_own_thread(move || process.kill_and_wait())
+                .await
+                .map_err(DriverError::io(format!("ending QEMU (process {})", process.pid)))?;
+        }
+        leave(on_disk.cgroup).await
     }
 
     /// An emulator dies with its shim; one that does not is told by what is mounted as its root.
@@ -97,11 +102,48 @@ impl Driver for Qemu {
 #[async_trait]
 impl Plan for QemuPlan {
     fn record(&self) -> Record {
-        OnDisk::default().record()
+        OnDisk { process: None, cgroup: self.cgroup.clone() }.record()
     }
 
     async fn create(self: Box<Self>) -> Result<Created, DriverError> {
-        let process = jail::spawn(&self)?;
-        machine::start_paused(process, self.exit).await
+        let cgroup = enter(&self).await?;
+        let created = match jail::spawn(&self, cgroup.as_ref()) {
+            Ok(process) => machine::start_paused(process, cgroup, self.exit).await,
+            Err(error) => Err(error),
+        };
+        if created.is_err()
+            && let Err(error) = leave(self.cgroup).await
+        {
+            tracing::warn!(%error, "a cgroup is left behind");
+        }
+        created
     }
+}
+
+/// Makes the cgroup. Where a machine has none for this shim the guest runs all the same, unless somebody relies on limits.
+async fn enter(plan: &QemuPlan) -> Result<Option<Cgroup>, DriverError> {
+    let Some(place) = plan.cgroup.clone() else { return Ok(None) };
+    let (limits, are_firm) = (plan.limits.clone(), plan.limits.are_firm());
+    match on_own_thread(move || place.make(&limits)).await {
+        Ok(cgroup) => Ok(Some(cgroup)),
+        Err(error) if error.is_lack_of_rights() && !are_firm => {
+            tracing::warn!(%error, "the guest is counted with its shim");
+            Ok(None)
+        }
+        Err(error) if error.is_lack_of_rights() => Err(DriverError::backend(
+            "keeping the guest to its limits",
+            format!("{error}; let the shim write cgroups, or start the container without limits"),
+        )),
+        Err(error) => Err(cgroup_failed(error)),
+    }
+}
+
+/// Removes the cgroup, once nothing runs in it any more.
+async fn leave(cgroup: Option<Place>) -> Result<(), DriverError> {
+    let Some(place) = cgroup else { return Ok(()) };
+    on_own_thread(move || place.remove()).await.map_err(cgroup_failed)
+}
+
+fn cgroup_failed(error: CgroupError) -> DriverError {
+    DriverError::backend("the guest's cgroup", error.to_string())
 }

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use micrun_image_spec::board::{BoardProfile, ExitConvention};
 use micrun_image_spec::firmware::Arch;
+use micrun_image_spec::units::Mib;
 
 use super::lost::root_name;
+use crate::cgroup::{Limits, Place};
 use crate::pedestal::node::BOARDS_DIR;
 use crate::pedestal::{GuestSpec, Node, PlanError};
+use crate::resources::Resources;
 
 /// Where the firmware is, as the emulator sees it in its jail.
 pub const FIRMWARE_IN_JAIL: &str = "/firmware.elf";
@@ -30,6 +33,10 @@ pub struct QemuPlan {
     pub jail: PathBuf,
     /// What that mount is called: by it the emulator can be found where nothing else is left.
     pub root_name: String,
+    /// Where the emulator is counted and limited.
+    pub cgroup: Option<Place>,
+    /// What it is limited to there.
+    pub limits: Limits,
 }
 
 impl QemuPlan {
@@ -67,7 +74,24 @@ impl QemuPlan {
             firmware: spec.firmware.clone(),
             jail: spec.dir.join("jail"),
             root_name: root_name(&spec.key),
+            cgroup: spec.cgroup.as_ref().map(|path| Place::new(path, &node.cgroups, &node.systemd)),
+            limits: limits(&spec.resources),
         })
+    }
+}
+
+/// What an emulator may need beside the guest's memory: its program, its heap and the code that it translates the
+/// guest's into. Measured: 40 to 60 MB (docs/decisions/0009). A guest that uses all of its own memory must not die of it.
+const OVERHEAD: Mib = Mib(128);
+
+fn limits(resources: &Resources) -> Limits {
+    let with_overhead = |memory: Mib| memory.bytes().saturating_add(OVERHEAD.bytes());
+    Limits {
+        weight: resources.weight,
+        capacity: resources.capacity,
+        cpus: resources.cpus.clone(),
+        memory: resources.limit.map(with_overhead),
+        min_memory: resources.min_memory.map(with_overhead),
     }
 }
 
@@ -124,12 +148,11 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use micrun_image_spec::board::Boards;
-    use micrun_image_spec::units::Mib;
 
     use super::*;
     use crate::config::{NodeConfig, Settings};
     use crate::id::{GuestName, Id, Key};
-    use crate::resources::{Asked, CpuSet, Resources};
+    use crate::resources::{Asked, CpuSet};
     use crate::trace::TraceContext;
 
     fn spec(board: Option<&str>, memory: Option<Mib>) -> GuestSpec {
@@ -147,6 +170,7 @@ mod tests {
             settings: Settings { board: board.map(str::to_owned), ..settings },
             resources: Resources { memory, ..resources },
             trace: None,
+            cgroup: None,
         }
     }
 
@@ -212,5 +236,19 @@ mod tests {
         assert!(told("qemu_arm64", trace));
         assert!(!told("qemu_arm64", None), "there is none");
         assert!(!told("qemu_cortex_m3", trace), "QEMU's lm3s6965evb has no fw_cfg and would not start");
+    }
+
+    #[test]
+    fn the_engines_limit_is_the_guests_and_the_emulators_own_memory_comes_on_top() {
+        let resources = |limit, reservation| {
+            let asked = Asked { memory: limit, reservation, ..Asked::default() };
+            Resources::plan(&Default::default(), &asked, &CpuSet::first(1), None).unwrap()
+        };
+        let of = |limit, reservation| {
+            let limits = limits(&resources(limit, reservation));
+            (limits.memory, limits.min_memory)
+        };
+        assert_eq!(of(None, None), (None, None), "nobody limits it");
+        assert_eq!(of(Some(64 << 20), Some(32 << 20)), (Some(192 << 20), Some(160 << 20)));
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::exit::Seen;
 use super::jail::Emulator;
 use super::qmp::{self, Answer, Lines, Message};
+use crate::cgroup::{Cgroup, oom};
 use crate::pedestal::{Event, ExitCause};
 use crate::sys;
 
@@ -51,6 +52,25 @@ pub struct Watcher {
     known: Arc<Known>,
     seen: Seen,
     exit: ExitConvention,
+    memory: Memory,
+}
+
+/// The end of the memory, as far as the emulator's cgroup tells of it.
+#[derive(Default)]
+struct Memory {
+    cgroup: Option<Arc<Cgroup>>,
+    watch: Option<oom::Watch>,
+    told: bool,
+}
+
+impl Memory {
+    /// Waits until it is used up. Never returns where nobody tells.
+    async fn used_up(&mut self) {
+        match &mut self.watch {
+            Some(watch) => watch.hit().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Watcher {
@@ -72,7 +92,22 @@ impl Watcher {
             tail: Vec::new(),
             lines: Lines::default(),
         };
-        Ok(Watcher { child, ended: sys::watch(pidfd)?, control, stderr, known, seen: Seen::default(), exit })
+        let (ended, seen, memory) = (sys::watch(pidfd)?, Seen::default(), Memory::default());
+        Ok(Watcher { child, ended, control, stderr, known, seen, exit, memory })
+    }
+
+    /// Tells when the memory of the cgroup is used up, where that has a limit.
+    pub fn watch_memory(&mut self, cgroup: Arc<Cgroup>) {
+        let is_limited = cgroup.metrics().memory.is_some_and(|memory| memory.limit.is_some());
+        if is_limited {
+            match cgroup.watch_memory() {
+                Ok(watch) => self.memory.watch = Some(watch),
+                Err(error) => {
+                    tracing::warn!(%error, "nobody will be told when the guest's memory is used up")
+                }
+            }
+        }
+        self.memory.cgroup = Some(cgroup);
     }
 
     /// Passes on what the emulator says until it ends, then why it ended.
@@ -93,6 +128,7 @@ impl Watcher {
                     _ => connected = false,
                 },
                 () = self.stderr.read() => {}
+                () = self.memory.used_up() => self.tell_used_up(&to),
                 _ = self.ended.readable() => break,
             }
         }
@@ -101,7 +137,20 @@ impl Watcher {
             self.take(&mut lines, &buffer[..length], &to);
         }
         self.stderr.drain();
+        // The limit of a cgroup above can be the one that was met.
+        if self.memory.cgroup.as_ref().is_some_and(|cgroup| cgroup.oom_kills() > 0) {
+            self.seen.note_out_of_memory();
+            self.tell_used_up(&to);
+        }
         to.event(Event::Exited(self.cause()));
+    }
+
+    /// Once is enough: the emulator does not outlive it.
+    fn tell_used_up(&mut self, to: &Outlets) {
+        self.memory.watch = None;
+        if !std::mem::replace(&mut self.memory.told, true) {
+            to.event(Event::OutOfMemory);
+        }
     }
 
     fn cause(&mut self) -> ExitCause {

@@ -109,8 +109,10 @@ impl Guest for XenGuest {
         let applied = match change {
             Change::Cpus(cores) => self.move_to(cores).await,
             Change::Vcpus(count) => xen.set_vcpus(domain, *count).await,
-            Change::Weight(weight) => xen.set_weight(domain, *weight).await,
-            Change::Capacity(percent) => xen.set_cap(domain, cap(*percent, self.max_vcpus)).await,
+            Change::Weight(weight) => xen.set_weight(domain, weight.guest()).await,
+            Change::Capacity(capacity) => xen.set_cap(domain, cap(capacity.percent(), self.max_vcpus)).await,
+            // A domain's memory is its own: nobody takes any of it.
+            Change::MinMemory(_) => Ok(()),
             Change::Memory(memory) => xen.set_memory(domain, *memory).await,
             Change::MaxMemory(memory) => xen.set_max_memory(domain, *memory).await,
         };

@@ -11,7 +11,7 @@ use super::{OnDisk, create};
 use crate::hypervisor::xen::{Affinity, DomainConfig, DomainName, DomainRef, Uuid, cap};
 use crate::pedestal::node::BOARDS_DIR;
 use crate::pedestal::{Claim, Created, DriverError, GuestSpec, Node, Plan, PlanError, Record};
-use crate::resources::Resources;
+use crate::resources::{Resources, Weight};
 use crate::trace::TraceContext;
 
 /// The memory of a guest for which nobody asked for any: enough for every RTOS, and so little that a device
@@ -62,8 +62,8 @@ impl XenPlan {
             vcpus,
             max_vcpus,
             affinity,
-            weight,
-            cap: cap(capacity, max_vcpus),
+            weight: weight.map(Weight::guest),
+            cap: cap(capacity.percent(), max_vcpus),
             vuart,
             iomem: spec.settings.iomem.clone(),
             network: spec.settings.network.clone(),
@@ -149,6 +149,7 @@ mod tests {
             settings,
             resources,
             trace: None,
+            cgroup: None,
         }
     }
 

@@ -20,7 +20,7 @@ pub fn run(bytes: &[u8]) {
     match Resources::plan(&wishes, &Asked::default().updated(asked), &cores, Some(&before)) {
         Ok(after) => {
             assert_eq!(after.vcpus, 1, "its maximum");
-            assert!(before.changes_to(&after, &cores).len() <= 5);
+            assert!(before.changes_to(&after, &cores).len() <= 6);
         }
         Err(error) => check_error(&error),
     }

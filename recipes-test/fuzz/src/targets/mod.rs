@@ -4,6 +4,7 @@ pub mod board_yaml;
 pub mod boot_image;
 pub mod client_conf;
 pub mod credentials;
+pub mod dbus;
 pub mod elf;
 pub mod exec_session;
 pub mod kconfig;

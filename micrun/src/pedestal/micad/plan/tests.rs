@@ -28,6 +28,7 @@ fn spec(lines: &str, asked: &Asked) -> GuestSpec {
         firmware: "/run/x/firmware.elf".into(),
         pedestal_conf: settings.pedestal_conf.is_some().then(|| "/run/x/pedestal.conf".into()),
         resources: Resources::plan(&settings.wishes, asked, &CpuSet::first(8), None).unwrap(),
+        cgroup: None,
         settings,
         trace: None,
     }
@@ -44,7 +45,7 @@ fn refused(lines: &str) -> String {
 #[test]
 fn a_domain_gets_what_image_and_engine_say() {
     let asked = Asked {
-        shares: Some(2048),
+        weight: Some(Weight::of_shares(2048)),
         quota: Some(150_000),
         cpus: Some("1-2".parse().unwrap()),
         memory: Some(48 << 20),

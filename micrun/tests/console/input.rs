@@ -1,11 +1,13 @@
 //! What is typed, and its end.
 
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use containerd_shim_protos::api::CloseIORequest;
+use micrun::pedestal::Node;
+use micrun_image_spec::board::Boards;
 
-use crate::client::{Client, run};
+use crate::client::{Client, run, run_request};
 use crate::support::echo::{Echo, Script};
 use crate::support::{self, SOON, Shim, soon};
 
@@ -68,7 +70,32 @@ async fn what_is_typed_after_the_end_goes_nowhere() {
     client.expect("second").await;
     shim.task.close_io(soon(), &close_stdin()).await.unwrap();
     client.write(b"third");
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(client.read_some(), "");
     assert_eq!(crate::client::kill(&shim).await, 137);
+}
+
+/// A shell that reads slowly is typed at slowly, and still gets everything.
+#[tokio::test]
+async fn nothing_is_typed_faster_than_the_guests_system_reads() {
+    let profiles = tempfile::tempdir().unwrap();
+    let profile = "name: slow\ndescription: a shell that polls\ninput: { bytes: 2, interval_ms: 20 }\n";
+    std::fs::write(profiles.path().join("slow.yaml"), profile).unwrap();
+    let mut node = Node::new(Boards::builtin(), []);
+    node.os_dir = profiles.path().to_owned();
+    let shim = Shim::on(node, Echo::default()).await;
+    let mut client = Client::new(shim.dir.path());
+    let request = client.request(&shim, true);
+    shim.bundle("a").annotate(&[("org.openeuler.micrun.container.os", "slow")]);
+    run_request(&shim, &request).await;
+    client.expect("echo ready").await;
+    let begin = Instant::now();
+    client.write(b"0123456789");
+    client.expect("0123456789").await;
+    // Five pairs with four pauses between them.
+    assert!(begin.elapsed() >= Duration::from_millis(80), "it took {:?}", begin.elapsed());
+    // What waits to be typed holds no Ctrl-C up.
+    client.write(&[b'x'; 10_000]);
+    client.write(b"\x03");
+    assert_eq!(shim.task.wait(soon(), &support::wait("a")).await.unwrap().exit_status, 130);
 }

@@ -53,13 +53,15 @@ pub fn delete(flags: &Flags) -> Result<Vec<u8>, ActionError> {
 /// first error.
 async fn free_all(store: &Store, key: &Key, own: Option<Entry>) -> Result<(), ActionError> {
     let drivers = pedestal::drivers();
-    let mut freed = match own {
-        Some(entry) => free(&drivers, key, &entry).await,
-        // Somebody removed the directory; its guest would be nobody's.
-        None => recovery::free_lost(&drivers, key)
-            .await
-            .map_err(ActionError::when(format!("looking for a guest of container {key}"))),
-    };
+    let mut freed = Ok(());
+    if own.as_ref().is_none_or(|entry| matches!(entry.look(), Look::Nothing)) {
+        // No guest was planned; or somebody removed the state, and the guest would be nobody's.
+        let doing = format!("looking for a guest of container {key}");
+        freed = recovery::free_lost(&drivers, key).await.map_err(ActionError::when(doing));
+    }
+    if let Some(entry) = own {
+        freed = freed.and(free(&drivers, key, &entry).await);
+    }
     for (key, entry) in store.of_pod(&key.namespace, &key.id) {
         freed = freed.and(free(&drivers, &key, &entry).await);
     }

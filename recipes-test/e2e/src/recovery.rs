@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use micrun_testkit::firmware::{OURS_ARM64, OURS_RISCV64};
 use micrun_testkit::{Console, wait};
+use nix::sys::signal::Signal;
 
 use crate::node::{RUNTIME, Stage, Story};
-use crate::{crash, kill_process, story};
+use crate::{crash, kill_process, signal_process, story};
 
 /// Told with the shim that users have.
 pub fn stories() -> Vec<Story> {
@@ -81,20 +82,23 @@ fn output_flows(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The client loses its containerd, and with it its task. What it had not taken, the next one gets, in order.
+/// What a client had not taken when containerd died, the next one gets, in order. The first one is stopped before: it
+/// would remove the FIFOs when it ends by itself.
 fn client_is_attached(stage: &mut Stage<'_>) -> Result<()> {
     stage.import_firmware(&OURS_ARM64)?;
-    let mut first = stage.foreground(&OURS_ARM64, "talks")?;
-    first.wait_for_prompt(&OURS_ARM64)?;
+    stage.run_ctr(["run", "--detach", "--runtime", RUNTIME, &OURS_ARM64.image(), "talks"])?;
+    let mut first = Console::pipes(stage, &["task", "attach", "talks"])?;
     first.send("flood 1500")?;
     first.wait_for("flood 000100")?;
+    signal_process(first.pid().context("the client is gone")?, Signal::SIGSTOP)?;
     stage.containerd.restart()?;
-    first.exit()?;
     stage.wait_state("talks", "RUNNING")?;
+    let taken = numbers(&first.seen());
+    drop(first);
     let mut second = Console::pipes(stage, &["task", "attach", "talks"])?;
     second.send("echo still here")?;
     second.wait_for("\nstill here")?;
-    let (taken, rest) = (numbers(&first.seen()), numbers(&second.seen()));
+    let rest = numbers(&second.seen());
     let all: Vec<usize> = taken.iter().chain(&rest).copied().collect();
     ensure!(all.is_sorted(), "the lines came out of order: {} and then {}", taken.len(), rest.len());
     ensure!(all.last() == Some(&1500), "the end of the flood is not there: {:?}", all.last());
@@ -149,6 +153,9 @@ fn container_is_created(stage: &mut Stage<'_>) -> Result<()> {
     stage.containerd.restart()?;
     ensure!(creating.exit()? != 0, "ctr does not know that its containerd died");
     crash::disarm(stage.namespace())?;
+    wait::until("the container to be created", || {
+        Ok(stage.task("begun")?.is_some_and(|(state, _)| state == "CREATED").then_some(()))
+    })?;
     remove(stage, "begun")?;
     lives(stage, "begun")
 }

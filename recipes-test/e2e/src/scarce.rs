@@ -247,9 +247,9 @@ fn no_descriptors(bare: &Bare) -> Result<()> {
 /// Nothing but the name is left; the guest is found by it, and the next container starts.
 fn damaged_state(bare: &Bare) -> Result<()> {
     for text in ["", "{\"version\":1,", "\0\0\0\0\0\0\0\0"] {
-        freed_with_state(bare, text)?;
+        freed_with_state(bare, Some(text))?;
     }
-    Ok(())
+    freed_with_state(bare, None)
 }
 
 /// A newer build's words may mean nothing to this one.
@@ -257,14 +257,18 @@ fn newer_state(bare: &Bare) -> Result<()> {
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let boot_id = boot_id.trim();
     let newer = format!(r#"{{"version":99,"boot_id":"{boot_id}","pod":"{ID}","pid":1,"guest":null,"x":[]}}"#);
-    freed_with_state(bare, &newer)
+    freed_with_state(bare, Some(&newer))
 }
 
-/// The state is overwritten below a live shim, whose guest does not die with it: `delete` frees it all the same.
-fn freed_with_state(bare: &Bare, text: &str) -> Result<()> {
+/// The state is overwritten or removed below a live shim, whose guest does not die with it: `delete` frees it all the same.
+fn freed_with_state(bare: &Bare, text: Option<&str>) -> Result<()> {
     bare.run(ID)?;
     let state = bare.namespace.path(STATE).join(&bare.containers).join(ID).join("state.json");
-    std::fs::write(&state, text).with_context(|| format!("cannot write {}", state.display()))?;
+    let done = match text {
+        Some(text) => std::fs::write(&state, text),
+        None => std::fs::remove_file(&state),
+    };
+    done.with_context(|| format!("cannot damage {}", state.display()))?;
     bare.delete(ID)?;
     ensure!(bare.emulators()?.is_empty(), "the guest still runs, with state {text:?}");
     bare.kill_shims()?;

@@ -35,6 +35,9 @@ const LAST_EVENTS: Duration = Duration::from_secs(5);
 /// How long a shim waits for its first container. containerd asks right after `start`.
 const FIRST_CREATE: Duration = Duration::from_secs(120);
 
+/// How long a shim without containers waits for Shutdown, or another Create. containerd sends one right away.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
 /// The Task service's name up to containerd 1.7, and since 2.0. The messages are the same.
 const TASK_V2: &str = "containerd.task.v2.Task";
 const TASK_V3: &str = "containerd.task.v3.Task";
@@ -100,10 +103,17 @@ fn run(flags: &Flags, namespace: Id, config: Result<NodeConfig, NodeConfigError>
     })
 }
 
-/// Ends a shim whose containerd died between `start` and the first Create.
+/// Ends a shim whose containerd died between `start` and the first Create, or between the end of the last container,
+/// which may never have been made, and Shutdown.
 async fn end_if_forgotten(shared: Arc<Shared>) {
-    tokio::time::sleep(FIRST_CREATE).await;
-    shared.end_if_unused();
+    if timeout(FIRST_CREATE, shared.emptied()).await.is_ok() {
+        tokio::time::sleep(SHUTDOWN).await;
+    }
+    loop {
+        shared.end_if_unused();
+        shared.emptied().await;
+        tokio::time::sleep(SHUTDOWN).await;
+    }
 }
 
 /// Where the node's operator names no collector, the environment may: containerd's own, which shims inherit.

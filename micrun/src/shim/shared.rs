@@ -26,6 +26,8 @@ pub struct Shared {
     address: String,
     book: Mutex<Book>,
     ending: Notify,
+    /// Told when the last container is gone: deleted, or never made.
+    emptied: Notify,
 }
 
 #[derive(Default)]
@@ -35,8 +37,6 @@ struct Book {
     shutdown_asked: bool,
     /// The shim is on its way out and takes no container any more.
     ending: bool,
-    /// A container was asked for at least once.
-    used: bool,
 }
 
 enum Slot {
@@ -48,8 +48,8 @@ enum Slot {
 impl Shared {
     /// A shim without containers.
     pub fn new(context: Context, namespace: Id, address: String) -> Arc<Shared> {
-        let (book, ending) = (Mutex::default(), Notify::new());
-        Arc::new(Shared { context, namespace, address, book, ending })
+        let (book, ending, emptied) = (Mutex::default(), Notify::new(), Notify::new());
+        Arc::new(Shared { context, namespace, address, book, ending, emptied })
     }
 
     /// The containerd namespace of its containers.
@@ -67,10 +67,15 @@ impl Shared {
         self.ending.notified().await;
     }
 
-    /// Lets the shim end if nobody has asked it for a container: whoever started it is gone.
+    /// Waits until the last container is gone.
+    pub async fn emptied(&self) {
+        self.emptied.notified().await;
+    }
+
+    /// Lets the shim end if it has no container: whoever should have ended it, or asked it for one, is gone.
     pub fn end_if_unused(&self) {
         let mut book = self.book();
-        if !book.used {
+        if book.slots.is_empty() {
             self.end(&mut book);
         }
     }
@@ -148,6 +153,7 @@ impl Shared {
             }
             Err(_) => {
                 book.slots.remove(&id);
+                self.emptied.notify_one();
                 if book.shutdown_asked && book.slots.is_empty() {
                     self.end(&mut book);
                 }
@@ -165,7 +171,6 @@ impl Shared {
             return Err(error(Code::ALREADY_EXISTS, format!("container {id} already exists")));
         }
         let (done, creating) = watch::channel(());
-        book.used = true;
         book.slots.insert(id.clone(), Slot::Reserved(creating));
         Ok(done)
     }
@@ -199,6 +204,7 @@ impl Shared {
         let container = self.find_created(id).await?;
         let snapshot = container.delete().await.map_err(|failure| request_failed(id, &failure))?;
         self.book().slots.remove(&container.info().key.id);
+        self.emptied.notify_one();
         Ok(snapshot)
     }
 

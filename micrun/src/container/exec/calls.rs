@@ -1,14 +1,13 @@
 //! The engine's calls for commands: the handle's side, and the owner's.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::task::{Order, Task};
-use super::{Command, Exec, ExecError, Process, Running, line};
+use super::task::Order;
+use super::{Command, Exec, ExecError, Process, line};
 use crate::container::events::TaskEvent;
 use crate::container::owner::Owner;
 use crate::container::state::{Exit, Illegal, Operation, Snapshot, Status};
@@ -119,7 +118,8 @@ impl Owner {
         // A guest has no processes: that which stands for the guest stands for its commands, too.
         let pid = self.snapshot.borrow().pid;
         let (snapshot, _) = watch::channel(Snapshot { status: Status::Created, pid, exit: None });
-        let exec = Exec { line, stdio: command.stdio, snapshot, running: None };
+        let id = command.id.clone();
+        let exec = Exec { id, line, stdio: command.stdio, snapshot, running: None };
         self.execs.known.insert(command.id.to_string(), exec);
         self.publish(TaskEvent::ExecAdded { id: command.id });
         Ok(())
@@ -140,36 +140,7 @@ impl Owner {
         self.execs.check_console().await?;
         let stdio = self.execs.find(id)?.stdio.clone();
         let answer = self.execs.taps.open(&stdio).await.map_err(ExecError::from)?;
-        let shell = self.execs.shell()?.clone();
-        let (taps, limit) = (self.execs.taps.clone(), self.execs.limit);
-        let turn = Arc::clone(&self.execs.turn);
-        let (orders_in, orders) = mpsc::unbounded_channel();
-        let (told_in, told) = oneshot::channel();
-        let (key, events) = (self.info.key.clone(), self.events.clone());
-        let exec = self.execs.find(id)?;
-        let id = crate::id::Id::new(id).map_err(|_| ExecError::Unknown(id.to_owned()))?;
-        let task = Task {
-            key,
-            id: id.clone(),
-            line: exec.line.clone(),
-            terminal: stdio.terminal,
-            shell,
-            taps,
-            answer,
-            limit,
-            turn,
-            orders,
-            snapshot: exec.snapshot.clone(),
-            events,
-            told: told_in,
-        };
-        exec.snapshot.send_modify(|snapshot| snapshot.status = Status::Running);
-        let pid = exec.snapshot.borrow().pid;
-        // First of all, so that its end comes behind it.
-        self.publish(TaskEvent::ExecStarted { id: id.clone(), pid });
-        let running = Running { orders: orders_in, told, task: tokio::spawn(task.run()) };
-        self.execs.find(id.as_str())?.running = Some(running);
-        Ok(pid)
+        Ok(self.execs.launch(id, answer, &self.info.key, &self.events)?)
     }
 
     fn kill_exec(&mut self, id: &str, signal: u32) -> Result<(), ContainerError> {

@@ -24,9 +24,10 @@ use micrun_image_spec::os::{OsProfile, Shell};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::events::{Events, TaskEvent};
 use super::state::{Snapshot, Status};
-use crate::console::{Stdio, StreamError, Taps};
-use crate::id::Id;
+use crate::console::{Answer, Stdio, StreamError, Taps};
+use crate::id::{Id, Key};
 use crate::pedestal::OS_DIR;
 
 mod calls;
@@ -37,7 +38,7 @@ mod task;
 
 pub(super) use calls::ExecRequest;
 use line::LineError;
-use task::Order;
+use task::{Order, Task};
 
 /// Why a command cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +119,7 @@ pub(super) struct Execs {
 }
 
 struct Exec {
+    id: Id,
     line: String,
     stdio: Stdio,
     snapshot: watch::Sender<Snapshot>,
@@ -158,6 +160,36 @@ impl Execs {
         let (profile, os) = self.os.as_ref().ok_or(ExecError::NoOs)?;
         let profile = profile.as_ref().ok_or_else(|| ExecError::NoProfile(os.clone()))?;
         profile.shell.as_ref().ok_or_else(|| ExecError::NoShell(os.clone()))
+    }
+
+    /// Starts the task of a command: the pid that stands for it.
+    fn launch(&mut self, id: &str, answer: Answer, key: &Key, events: &Events) -> Result<u32, ExecError> {
+        let shell = self.shell()?.clone();
+        let (taps, limit, turn) = (self.taps.clone(), self.limit, Arc::clone(&self.turn));
+        let exec = self.find(id)?;
+        let (orders_in, orders) = mpsc::unbounded_channel();
+        let (told_in, told) = oneshot::channel();
+        let task = Task {
+            key: key.clone(),
+            id: exec.id.clone(),
+            line: exec.line.clone(),
+            terminal: exec.stdio.terminal,
+            shell,
+            taps,
+            answer,
+            limit,
+            turn,
+            orders,
+            snapshot: exec.snapshot.clone(),
+            events: events.clone(),
+            told: told_in,
+        };
+        exec.snapshot.send_modify(|snapshot| snapshot.status = Status::Running);
+        let pid = exec.snapshot.borrow().pid;
+        // First of all, so that its end comes behind it.
+        events.publish(key, TaskEvent::ExecStarted { id: exec.id.clone(), pid });
+        exec.running = Some(Running { orders: orders_in, told, task: tokio::spawn(task.run()) });
+        Ok(pid)
     }
 
     async fn check_console(&self) -> Result<(), ExecError> {

@@ -18,8 +18,8 @@ const FIRMWARE: Firmware = OURS_ARM64;
 /// What CRI says of every container of a pod.
 const POD: &str = "io.kubernetes.cri.sandbox-id=soak";
 
-/// Cycles before the first count: caches fill, databases grow to their size.
-const WARM_UP: u32 = 20;
+/// Cycles before the first count: caches fill, databases grow to their size, and so does a heap.
+const WARM_UP: u32 = 100;
 
 /// How long memory may take to go back, and files that a garbage collector removes to vanish.
 const SETTLE: Duration = Duration::from_secs(5);

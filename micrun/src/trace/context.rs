@@ -146,8 +146,8 @@ mod tests {
     #[test]
     fn a_state_that_is_no_header_is_dropped() {
         assert_eq!(
-            tracestate("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE "),
-            "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"
+            tracestate("vendor=1,other=t61rcWkgMzE "),
+            "vendor=1,other=t61rcWkgMzE"
         );
         assert_eq!(tracestate("a=1\r\nHost: b"), "");
         assert_eq!(tracestate(&"x".repeat(513)), "");

@@ -145,10 +145,7 @@ mod tests {
 
     #[test]
     fn a_state_that_is_no_header_is_dropped() {
-        assert_eq!(
-            tracestate("vendor=1,other=t61rcWkgMzE "),
-            "vendor=1,other=t61rcWkgMzE"
-        );
+        assert_eq!(tracestate("vendor=1,other=t61rcWkgMzE "), "vendor=1,other=t61rcWkgMzE");
         assert_eq!(tracestate("a=1\r\nHost: b"), "");
         assert_eq!(tracestate(&"x".repeat(513)), "");
     }

@@ -19,8 +19,9 @@
 //! ```
 //!
 //! Every way to STOPPED publishes one TaskExit, and STOPPED is the only way out. A container that was asked to stop
-//! keeps its state until its guest is gone. Update and Stats change no state. Whatever else is asked for is refused
-//! by [`state::Status::check`], the one table of it.
+//! keeps its state until its guest is gone. Update and Stats change no state. Commands run in RUNNING alone ([`exec`] draws
+//! their own states) and end before their container does. Whatever else is asked for is refused by
+//! [`state::Status::check`], the one table of it.
 //!
 //! - [`state`]: the states and the table of what each allows.
 //! - [`create`]: everything up to CREATED, undone where it fails half-way.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result, ensure};
-use micrun_testkit::client::{Fifos, Status, refusal};
+use micrun_testkit::client::{Fifos, Status, Stdio, refusal};
 use micrun_testkit::wait;
 use serde_json::json;
 
@@ -13,11 +13,46 @@ use crate::story;
 
 pub fn stories() -> Vec<Story> {
     vec![
+        story("engines / nerdctl: run -d, a logging program", logged),
         story("engines / nerdctl: run -it, detach, attach, Ctrl-C", interactive),
         story("engines / nerdctl: run -i, bytes as they are, stdin ends", piped),
         story("engines / nerdctl: run, stop", stopped),
         story("engines / nerdctl: hooks for a network", hooks),
     ]
+}
+
+/// What nerdctl's logger does with the streams, without nerdctl: it says that it is ready, and keeps both until their ends.
+const LOGGER: &str = r#"#!/bin/sh
+echo "$CONTAINER_NAMESPACE/$CONTAINER_ID $*" > "$2/started"
+exec 5>&-
+cat <&4 > "$2/stderr" &
+cat <&3 > "$2/stdout"
+wait
+touch "$2/ended"
+"#;
+
+/// Detached: both streams are one URI of nerdctl's own program, whose query becomes its arguments. It has all output before
+/// it ends, and so does `logs`.
+fn logged(stage: &mut Stage<'_>) -> Result<()> {
+    stage.container("d", &["--label", "nerdctl/log-uri=binary"])?;
+    let client = stage.client()?;
+    let (program, store) = (stage.scratch_file("logger"), stage.scratch_file("store"));
+    std::fs::create_dir(&store)?;
+    std::fs::write(&program, LOGGER)?;
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let stdout = format!("binary://{}?_NERDCTL_INTERNAL_LOGGING={}", program.display(), store.display());
+    let stdio = Stdio { stderr: stdout.clone(), stdout, ..Stdio::default() };
+    client.create("d", &stdio)?;
+    let started = std::fs::read_to_string(store.join("started")).context("the logger is not there")?;
+    let expected = format!("{}/d _NERDCTL_INTERNAL_LOGGING {}\n", stage.containers(), store.display());
+    ensure!(started == expected, "the logger was started as {started:?}");
+    client.start("d", "")?;
+    micrun_testkit::console::wait_for_log(&store.join("stdout"), FIRMWARE.banner)?;
+    client.kill("d", "", SIGTERM)?;
+    ensure!(client.wait("d", "")? == 143, "stop should give 143");
+    wait::until("the logger to end", || Ok(store.join("ended").exists().then_some(())))?;
+    ensure!(std::fs::read(store.join("stderr"))?.is_empty(), "a guest has one console");
+    stage.delete_ended(&client, "d", 143)
 }
 
 /// A terminal: FIFOs for stdin and stdout. nerdctl tells of the terminal's size, eats its detach keys itself, and comes

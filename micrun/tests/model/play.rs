@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use containerd_shim_protos::api::{CloseIORequest, ForwardRequest, ResizePtyRequest, Status, WaitResponse};
+use containerd_shim_protos::api::{
+    CloseIORequest, ExecProcessRequest, ForwardRequest, ResizePtyRequest, Status, WaitResponse,
+};
 use containerd_shim_protos::events::task::{
     TaskCreate, TaskDelete, TaskExit, TaskPaused, TaskResumed, TaskStart,
 };
@@ -105,6 +107,10 @@ impl Player {
                 task.resize_pty(soon(), &request).await.map(drop)
             }
             Act::Checkpoint => task.checkpoint(soon(), &support::checkpoint(name)).await.map(drop),
+            Act::Exec => {
+                let request = ExecProcessRequest { id, exec_id: "e".to_owned(), ..Default::default() };
+                task.exec(soon(), &request).await.map(drop)
+            }
             Act::Shutdown => task.shutdown(soon(), &support::shutdown(name)).await.map(drop),
             Act::Wait => {
                 let exit = task.wait(soon(), &support::wait(name)).await;

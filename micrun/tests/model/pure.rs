@@ -117,7 +117,7 @@ impl Model {
             }
             (Act::Wait, Stopped(status)) => Answer::Exit(status),
             (Act::Wait, _) => Answer::Later,
-            (Act::Checkpoint, _) => Answer::Refused(Code::UNIMPLEMENTED),
+            (Act::Checkpoint, _) | (Act::Exec, Running) => Answer::Refused(Code::UNIMPLEMENTED),
             (Act::Stats | Act::State | Act::Pids | Act::Connect | Act::CloseIo | Act::ResizePty, _) => {
                 Answer::Done
             }

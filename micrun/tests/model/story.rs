@@ -39,6 +39,8 @@ pub enum Act {
     CloseIo,
     ResizePty,
     Checkpoint,
+    /// A command, to guests that have no shell.
+    Exec,
     Delete,
     /// Of the shim, whatever the name.
     Shutdown,
@@ -117,6 +119,7 @@ impl Step {
             1 => Just(Act::CloseIo),
             1 => Just(Act::ResizePty),
             1 => Just(Act::Checkpoint),
+            1 => Just(Act::Exec),
             6 => Just(Act::Delete),
             1 => Just(Act::Shutdown),
             3 => cause.prop_map(Act::Ends),

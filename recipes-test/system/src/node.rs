@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use micrun_testkit::firmware::{OURS_XEN, OURS_XEN_VUART};
 
-use crate::stage::{Stage, Story};
+use crate::stage::{Driver, Stage, Story};
 use crate::story;
 
 pub fn stories() -> Vec<Story> {
@@ -12,6 +12,7 @@ pub fn stories() -> Vec<Story> {
         story("the node boots through UEFI and GRUB into Xen, and all its units run", boots),
         story("the images that the node was installed with are in containerd after the boot", imported),
         story("an image is carried in and imported", import),
+        story("micrun check finds Xen and what serves it", check),
     ]
 }
 
@@ -43,4 +44,21 @@ fn import(stage: &mut Stage<'_>) -> Result<()> {
     firmware.tag = "carried-in";
     stage.import(&stage.pack(&firmware, &[])?)?;
     stage.remove_image(&firmware)
+}
+
+/// It ends with 0 only where nothing is wrong and nothing was left behind.
+fn check(stage: &mut Stage<'_>) -> Result<()> {
+    let said = stage.node.run(&["micrun", "check"])?;
+    let (driver, micad) = match stage.driver {
+        Driver::Direct => ("xen", "does not run"),
+        Driver::Micad => ("micad", "runs, no client"),
+    };
+    let line = |words: &[&str]| {
+        said.lines().any(|line| line.split_whitespace().take(words.len()).eq(words.iter().copied()))
+    };
+    ensure!(line(&["xen", driver]), "xen should be served by {driver}: {said}");
+    ensure!(line(&["xen_arm64", "xen"]), "a board of Xen should be usable: {said}");
+    ensure!(line(&["xen", "1", "cores,"]), "the machine under Xen should be told: {said}");
+    ensure!(said.contains(&format!("micad  {micad}")), "micad {micad}: {said}");
+    Ok(())
 }

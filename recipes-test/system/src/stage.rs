@@ -12,7 +12,7 @@ use micrun_testkit::{Firmware, Node, Product, Workspace, note, shell};
 use crate::leftovers::Leftovers;
 
 /// What is built for the node.
-const PROGRAMS: [&str; 3] = ["containerd-shim-mica-v2", "micad-sim", "micrun-node-agent"];
+const PROGRAMS: [&str; 4] = ["containerd-shim-mica-v2", "micrun", "micad-sim", "micrun-node-agent"];
 
 /// What a product's recipes install, from the layer to the node.
 const INSTALLED: [(&str, &str); 4] = [

@@ -11,7 +11,7 @@ use super::run_tests;
 use crate::privileges::as_root;
 
 /// What runs in the node.
-const PROGRAMS: [&str; 3] = ["micrun", "micad-sim", "micrun-node-agent"];
+const PROGRAMS: [&str; 4] = ["micrun", "micrun-cli", "micad-sim", "micrun-node-agent"];
 
 /// Builds everything and runs the trials.
 pub fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {

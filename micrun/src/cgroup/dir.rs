@@ -19,7 +19,7 @@ use super::mounts::Controller;
 const MARK: &str = "trusted.micrun";
 
 /// How long the kernel may take to let go of a cgroup whose last process has ended.
-const RELEASE: Duration = Duration::from_secs(1);
+const RELEASE: Duration = Duration::from_secs(2);
 
 /// Makes a cgroup's directory and those above it, below `root`. `prepare` is called for each of them, from the top down,
 /// whether it is new or not.

@@ -211,7 +211,7 @@ impl Place {
         Ok(())
     }
 
-    /// Removes the cgroup, which nobody is in any more, and what only it needed. Blocks for a second at most.
+    /// Removes the cgroup, which nobody is in any more, and what only it needed. Blocks for two seconds at most.
     ///
     /// # Errors
     ///

@@ -14,6 +14,7 @@ use super::address::{is_dead, lock_sockets, path_of};
 use super::reply::timestamp;
 use super::{ActionError, key, runtime};
 use crate::bundle::Bundle;
+use crate::cgroup::{Hierarchies, Place, systemd};
 use crate::id::{Id, Key};
 use crate::pedestal::{self, Driver};
 use crate::recovery;
@@ -33,6 +34,9 @@ pub fn delete(flags: &Flags) -> Result<Vec<u8>, ActionError> {
         path => PathBuf::from(path),
     };
     let freed = runtime()?.block_on(free_all(&store, &key, own));
+    if !matches!(known, Look::Whole(_)) {
+        remove_cgroup(&bundle);
+    }
     // Engines of other runtimes mount here; an image of ours is mounted where nobody else sees it.
     let _ = unmount(bundle.join("rootfs"), UnmountFlags::DETACH);
     let pod = known.pod().cloned().or_else(|| pod_of(&bundle, &key));
@@ -80,6 +84,14 @@ async fn free(drivers: &[Arc<dyn Driver>], key: &Key, entry: &Entry) -> Result<(
 /// What the bundle says, where the state does not.
 fn pod_of(bundle: &Path, key: &Key) -> Option<Id> {
     Bundle::open(bundle).ok()?.pod(&key.id).ok()
+}
+
+/// The cgroup that the bundle names, where no record of it can be read.
+fn remove_cgroup(bundle: &Path) {
+    let Ok(bundle) = Bundle::open(bundle) else { return };
+    let Some(path) = bundle.cgroup() else { return };
+    // One that is not empty is not what a guest left that is gone.
+    let _ = Place::new(path, &Hierarchies::read(), Path::new(systemd::SOCKET)).remove();
 }
 
 fn remove_dead_socket(socket: &Path) {

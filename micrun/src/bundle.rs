@@ -282,6 +282,7 @@ impl Bundle {
             image.copy_firmware(&merged.settings, &firmware)?;
             let pedestal_conf = image.copy_pedestal_conf(&merged, &pedestal_conf)?.then_some(pedestal_conf);
             crash_point!(CreateCopied);
+            let asked = merged.counting(asked);
             let Merged { settings, config, explanation } = merged;
             Ok(Image { settings, config, explanation, firmware, pedestal_conf, asked })
         };

@@ -127,6 +127,7 @@ fn not_run_yet(args: &ExplainArgs) -> Result<Explanation, CliError> {
             (merge_image(&root, &node, &annotations)?, Asked::default())
         }
     };
+    let asked = merged.counting(asked);
     let Merged { settings, mut explanation, .. } = merged;
     // On Xen guests can have more than these; which ones is asked of Xen only when they are made.
     let cores = Node::read().map_err(|error| CliError::Boards(error.to_string()))?.cores;

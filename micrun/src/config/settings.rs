@@ -26,7 +26,7 @@ use super::node::policy::Ask;
 use super::node::{IoMem, NodeConfig, NodeConfigError, Policy};
 use super::origin::Origin;
 use super::said::{Candidate, Said};
-use crate::resources::{CpuSet, Wishes};
+use crate::resources::{Asked, CpuSet, Wishes};
 
 /// What image and engine ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,17 @@ pub struct Merged {
     pub config: NodeConfig,
     /// Where each value came from.
     pub explanation: Explanation,
+}
+
+impl Merged {
+    /// What counts of the engine's numbers: an annotation about the least memory beats its reservation.
+    pub fn counting(&self, asked: Asked) -> Asked {
+        let min_memory = self.explanation.get("min_memory");
+        match min_memory.map(|min_memory| &min_memory.origin) {
+            Some(Origin::Annotation { .. }) => Asked { reservation: None, ..asked },
+            _ => asked,
+        }
+    }
 }
 
 /// Why what a container asks for cannot be merged.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::given;
-use crate::resources::{Asked, Resources, Weight};
+use crate::resources::{Resources, Weight};
 
 const CONF: &str = "[Mica]\nName=z\nClientPath=/firmware.elf\nPedestal=qemu\nPedestalConf=\nMemory=64\n\
                     [MicRun]\nboard=qemu_arm64\n";
@@ -145,6 +145,10 @@ fn what_a_guest_may_have_is_read_from_all() {
     assert_eq!((wishes.capacity, wishes.min_memory), (Some(50), Some(Mib(16))));
     assert_eq!((wishes.cpus.unwrap().to_string().as_str(), wishes.pin), ("1-2", true));
     assert_eq!(settings.pedestal_conf.unwrap().as_str(), "/image.bin");
+    let asked = Asked { reservation: Some(1), memory: Some(2), ..Asked::default() };
+    let merged = |list: &[(&str, &str)]| merge_all(&node, conf, list).unwrap();
+    assert_eq!(merged(&list).counting(asked.clone()), Asked { reservation: None, ..asked.clone() });
+    assert_eq!(merged(&[]).counting(asked.clone()), asked);
     let unpinned = [list[2], ("org.openeuler.micrun.runtime.enable_vcpus_pinning", "no")];
     assert!(!merge_all(&node, conf, &unpinned).unwrap().settings.wishes.pin);
 }

@@ -92,7 +92,7 @@ async fn soon_gone(shim: &Shim) -> bool {
 /// The contract to the letter: two variables, descriptors 0 to 5, arguments in order, one process for both streams.
 #[tokio::test]
 async fn what_a_program_is_started_with() {
-    let script = "fds=$(ls /proc/$$/fd); null=$(readlink /proc/$$/fd/[012]); exec 5>&-; echo \"$fds\" >$d/fds; \
+    let script = "fds=$(sleep 0.2; ls /proc/$$/fd); null=$(readlink /proc/$$/fd/[012]); exec 5>&-; echo \"$fds\" >$d/fds; \
         tr '\\0' '\\n' </proc/$$/environ >$d/env; tr '\\0' ' ' </proc/$$/cmdline >>$d/args; \
         echo \"$null\" >$d/null; exec cat <&3";
     let shim = Shim::start(Echo::default()).await;

@@ -15,6 +15,7 @@
 //! - [`resources`]: a guest in its cgroup: limits, updates, statistics, the end of its memory
 //! - [`traces`]: spans of a call from containerd to the guest
 //! - [`room`]: full disks and read-only ones, under the builder
+//! - [`streams`]: every form of `run` and `attach`, and programs that take the log
 //!
 //! `cargo xtask test e2e` builds what this needs and runs it as root; arguments are those of libtest.
 
@@ -34,6 +35,7 @@ mod refusals;
 mod resources;
 mod room;
 mod scarce;
+mod streams;
 mod traces;
 
 use std::path::Path;
@@ -110,6 +112,7 @@ fn stories() -> Vec<Story> {
     stories.extend(refusals::stories());
     stories.extend(resources::stories());
     stories.extend(traces::stories());
+    stories.extend(streams::stories());
     stories
 }
 

@@ -81,7 +81,7 @@ impl QemuPlan {
 }
 
 /// What an emulator may need beside the guest's memory: its program, its heap and the code that it translates the
-/// guest's into. Measured: 40 to 60 MB (docs/decisions/0009). A guest that uses all of its own memory must not die of it.
+/// guest's into. Measured: 43 MB resident (docs/decisions/0012). A guest that uses all of its own memory must not die of it.
 const OVERHEAD: Mib = Mib(128);
 
 fn limits(resources: &Resources) -> Limits {

@@ -93,20 +93,24 @@ fn together(stage: &mut Stage<'_>) -> Result<()> {
     let status = waits.exit()?;
     ensure!((status, waits.seen().as_str()) == (0, "my turn\n"), "{status} and {:?}", waits.seen());
     client.wait_for("\nmine")?;
+    // An attached ctr would delete the task at its end.
+    drop(client);
     stop(stage, "busy", 137)
 }
 
 /// A command that ends its guest ends with it; afterwards there is nobody to talk to.
 fn guests_end(stage: &mut Stage<'_>) -> Result<()> {
     for (command, status, container) in [("poweroff", 137, 0), ("crash", 255, 255)] {
-        start(stage, &OURS_ARM64, "ends", &["--annotation", OS])?;
-        let (output, came) = exec(stage, "ends", &[command])?;
+        // Events are told apart by the id.
+        let id = format!("ends-by-{command}");
+        start(stage, &OURS_ARM64, &id, &["--annotation", OS])?;
+        let (output, came) = exec(stage, &id, &[command])?;
         ensure!(came == status, "{command} ended with {came}, not {status}, and wrote {output:?}");
         ensure!(command != "crash" || output.contains("FAULT:"), "the last words are missing: {output:?}");
-        stage.wait_state("ends", "STOPPED")?;
-        let late = stage.try_ctr(["task", "exec", "--exec-id", "late", "ends", "help"])?;
+        stage.wait_state(&id, "STOPPED")?;
+        let late = stage.try_ctr(["task", "exec", "--exec-id", "late", &id, "help"])?;
         ensure!(!late.status.success(), "nobody can have answered");
-        let came = stage.reap("ends")?;
+        let came = stage.reap(&id)?;
         ensure!(came == container, "the container ended with {came}, not {container}");
     }
     Ok(())

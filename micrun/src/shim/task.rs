@@ -131,7 +131,8 @@ impl Task for Service {
     }
 
     async fn state(&self, _: &TtrpcContext, request: StateRequest) -> ttrpc::Result<StateResponse> {
-        let container = self.0.find(&request.id)?;
+        // Waits for Create, as runc's shim does: to an engine that lists its tasks, an error is a state unknown.
+        let container = self.0.find_created(&request.id).await?;
         let (id, stdio, Snapshot { status, pid, exit }) = match request.exec_id.as_str() {
             "" => (request.id, container.info().stdio.clone(), container.snapshot()),
             exec => {

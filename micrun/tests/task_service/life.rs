@@ -94,6 +94,20 @@ async fn a_delete_during_create_waits_for_it() {
 }
 
 #[tokio::test]
+async fn a_state_that_is_asked_for_during_create_comes_with_its_end() {
+    let slow = Script { create_takes: Duration::from_millis(200), ..Script::default() };
+    let shim = Shim::start(Echo::with(slow)).await;
+    let bundle = shim.bundle("a");
+    let look = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        shim.state("a").await.unwrap().status.enum_value()
+    };
+    let (created, status) = tokio::join!(shim.create("a", &bundle), look);
+    created.unwrap();
+    assert_eq!(status, Ok(Status::CREATED));
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_during_a_create_that_fails_leaves_no_shim() {
     let script = Script { create_takes: Duration::from_millis(200), fail_create: true, ..Script::default() };
     let shim = Shim::start(Echo::with(script)).await;

@@ -447,12 +447,12 @@ async fn the_node_says_how_a_shell_looks() {
     shim.task.start(soon(), &start("a")).await.unwrap();
     assert_eq!(shim.exec("e", &["echo", "sorry"]).await, ("sorry\n".to_owned(), 1));
 
-    fs::write(&profile, text.replace("name:", "nane:")).unwrap();
+    fs::write(&profile, text.replace("name:", "title:")).unwrap();
     let bundle = shim.bundle("b");
     bundle.annotate(&[OS]);
     let (code, text) = refusal(shim.create("b", &bundle).await);
     assert_eq!(code, Code::FAILED_PRECONDITION);
-    assert!(text.contains("own.yaml line 1: unknown field `nane`"), "{text}");
+    assert!(text.contains("own.yaml line 1: unknown field `title`"), "{text}");
 }
 
 #[tokio::test]

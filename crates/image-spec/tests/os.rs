@@ -39,7 +39,7 @@ fn every_built_in_profile_is_good() {
 #[test]
 fn what_the_shells_print_is_what_the_profiles_say() {
     let table = [
-        ("zephyr", "uart:~$ ", "kernal: command not found"),
+        ("zephyr", "uart:~$ ", "nosuch: command not found"),
         ("uniproton", "openEuler UniProton # ", "foo:command not found"),
         ("rt-thread", "msh >", "foo: command not found."),
         ("rt-thread", "msh /bin>", "foo: command not found."),

@@ -80,13 +80,13 @@ const CASES: &[Case] = &[
     },
     Case {
         os: "zephyr",
-        line: "kernal",
+        line: "nosuch",
         scenes: &[
             b"\x1b[1;32muart:~$ \x1b[m",
-            b"kernal\r\n\x1b[1;31mkernal: command not found\r\n\x1b[m\x1b[1;32muart:~$ \x1b[m",
+            b"nosuch\r\n\x1b[1;31mnosuch: command not found\r\n\x1b[m\x1b[1;32muart:~$ \x1b[m",
         ],
-        typed: b"\x15\rkernal\r",
-        output: "kernal: command not found\n",
+        typed: b"\x15\rnosuch\r",
+        output: "nosuch: command not found\n",
         failed: true,
     },
     // A log that is written over the prompt, and the prompt again.

@@ -32,7 +32,8 @@ fn tell(stage: &Stage<'_>) -> Result<()> {
     write(stage, CONF, "[guest]\nmemroy = 32\n")?;
     refused(stage, &[], &[&format!("{CONF}:2:1"), "did you mean `guest.memory`?"])?;
     write(stage, CONF, "[policy.allow]\nconfig_path = [\"/etc/mica/micrun/pods/*\"]\n")?;
-    write(stage, pod, "[guest]\nweight = 300\n")?;
+    // Not the weight: ctr asks for shares, and that counts for more.
+    write(stage, pod, "[guest]\ncapacity = 50\n")?;
 
     let id = "allowed-one";
     let run = stage.try_run_detached(&OURS_ARM64.image(), id, &options)?;
@@ -40,7 +41,7 @@ fn tell(stage: &Stage<'_>) -> Result<()> {
     stage.wait_for_log(id, OURS_ARM64.banner)?;
     let table = explain(stage, id)?;
     for line in [
-        format!("weight 300 {pod}:2"),
+        format!("capacity 50 {pod}:2"),
         "board qemu_arm64 board in the image's client.conf".to_owned(),
         format!("config_path {pod} annotation org.openeuler.micrun.config_path"),
         "exec.timeout 30s default".to_owned(),

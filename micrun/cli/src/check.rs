@@ -38,10 +38,8 @@ Exit status: 0 nothing is wrong, 1 something is wrong or was left behind.";
 
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut report = runtime.block_on(Report::of(Node::read(), &args.state));
-    if let Err(error) = NodeConfig::load(Path::new(node::PATH)) {
-        report.faults.insert(0, format!("no container can be started: {error}"));
-    }
+    let config = NodeConfig::load(Path::new(node::PATH));
+    let report = runtime.block_on(Report::of(Node::read(), config, &args.state));
     match args.format {
         Format::Json => print::json(&report)?,
         Format::Text => io::stdout().write_all(text(&report, Style::of(&io::stdout())).as_bytes())?,

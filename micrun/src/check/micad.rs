@@ -13,9 +13,6 @@ const UNIX_SOCKETS: &str = "/proc/net/unix";
 /// The flag of a socket that takes connections (`__SO_ACCEPTCON`, linux/net.h), as the table prints it.
 const TAKES_CONNECTIONS: &str = "00010000";
 
-/// The socket for new clients; `<name>.socket` belongs to the client of that name.
-const CREATE_SOCKET: &str = "mica-create.socket";
-
 /// Whether micad runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,21 +50,23 @@ impl Micad {
 pub fn look(directory: &Path) -> Micad {
     let table = fs::read_to_string(UNIX_SOCKETS).unwrap_or_default();
     let listening = listening(&table);
-    let create = directory.join(CREATE_SOCKET);
+    let create = libmica::Micad::new(directory).create_socket();
     let presence = match (create.exists(), create.to_str().is_some_and(|path| listening.contains(path))) {
         (false, _) => Presence::Absent,
         (true, false) => Presence::Stale,
         (true, true) => Presence::Running,
     };
-    let clients = if presence == Presence::Running { clients(directory) } else { Vec::new() };
+    let clients = if presence == Presence::Running { clients(&create) } else { Vec::new() };
     Micad { directory: directory.to_owned(), presence, clients }
 }
 
-fn clients(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+/// The clients have sockets of their names beside the one for new clients.
+fn clients(create: &Path) -> Vec<String> {
+    let entries = create.parent().and_then(|directory| fs::read_dir(directory).ok());
+    let entries = entries.into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let mut clients: Vec<String> = names
-        .filter(|name| name != CREATE_SOCKET)
+        .filter(|name| create.file_name().is_none_or(|create| create != name.as_str()))
         .filter_map(|name| name.strip_suffix(".socket").map(str::to_owned))
         .collect();
     clients.sort();
@@ -95,7 +94,7 @@ mod tests {
     fn gone_stale_and_running_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(look(dir.path()).presence, Presence::Absent);
-        let listener = UnixListener::bind(dir.path().join(CREATE_SOCKET)).unwrap();
+        let listener = UnixListener::bind(dir.path().join("mica-create.socket")).unwrap();
         let _client = UnixListener::bind(dir.path().join("z1.socket")).unwrap();
         let running = look(dir.path());
         assert_eq!(

@@ -12,6 +12,7 @@ use std::path::Path;
 use micrun_image_spec::board::BoardError;
 use serde::Serialize;
 
+use crate::config::node::{NodeConfig, NodeConfigError};
 use crate::pedestal::{self, Node};
 use crate::store::Store;
 
@@ -44,8 +45,15 @@ pub struct Report {
 
 impl Report {
     /// Looks at this node: at what shims read, and at the state that they keep in `state`.
-    pub async fn of(node: Result<Node, BoardError>, state: &Path) -> Report {
+    pub async fn of(
+        node: Result<Node, BoardError>,
+        config: Result<NodeConfig, NodeConfigError>,
+        state: &Path,
+    ) -> Report {
         let mut faults = Vec::new();
+        if let Err(error) = config {
+            faults.push(format!("no container can be started: {error}"));
+        }
         let node = node.unwrap_or_else(|error| {
             faults.push(format!("no container can be started: {error}; correct or remove the file"));
             Node::without_own_boards()

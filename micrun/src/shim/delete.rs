@@ -33,7 +33,7 @@ pub fn delete(flags: &Flags) -> Result<Vec<u8>, ActionError> {
         "" => std::env::current_dir().map_err(ActionError::when("finding the bundle"))?,
         path => PathBuf::from(path),
     };
-    let freed = runtime()?.block_on(free_all(&store, &key, own));
+    let freed = runtime()?.block_on(free_all(&store, &key, own, &known));
     if !matches!(known, Look::Whole(_)) {
         remove_cgroup(&bundle);
     }
@@ -55,10 +55,10 @@ pub fn delete(flags: &Flags) -> Result<Vec<u8>, ActionError> {
 
 /// Frees the container and, where it is a sandbox, those of its pod: each, even if another cannot be freed. Gives the
 /// first error.
-async fn free_all(store: &Store, key: &Key, own: Option<Entry>) -> Result<(), ActionError> {
+async fn free_all(store: &Store, key: &Key, own: Option<Entry>, known: &Look) -> Result<(), ActionError> {
     let drivers = pedestal::drivers();
     let mut freed = Ok(());
-    if own.as_ref().is_none_or(|entry| matches!(entry.look(), Look::Nothing)) {
+    if matches!(known, Look::Nothing) {
         // No guest was planned; or somebody removed the state, and the guest would be nobody's.
         let doing = format!("looking for a guest of container {key}");
         freed = recovery::free_lost(&drivers, key).await.map_err(ActionError::when(doing));

@@ -6,21 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context as _, Result, bail};
 use micrun_testkit::firmware::{OURS_XEN, OURS_XEN_VUART};
 use micrun_testkit::node::disk::{Addition, Disks};
-use micrun_testkit::node::{Said, logs};
+use micrun_testkit::node::{INSTALLED, Said, logs};
 use micrun_testkit::{Firmware, Node, Product, Workspace, note, shell};
 
 use crate::leftovers::Leftovers;
 
 /// What is built for the node.
 const PROGRAMS: [&str; 4] = ["containerd-shim-mica-v2", "micrun", "micad-sim", "micrun-node-agent"];
-
-/// What a product's recipes install, from the layer to the node.
-const INSTALLED: [(&str, &str); 4] = [
-    ("recipes-containers/micrun/files/micrun-import", "usr/libexec/micrun-import"),
-    ("recipes-containers/micrun/files/micrun-import.service", "usr/lib/systemd/system/micrun-import.service"),
-    ("recipes-containers/micrun/files/containerd-1/config.toml", "etc/containerd/config.toml"),
-    ("recipes-mcs/mcs/files/micad.service", "usr/lib/systemd/system/micad.service"),
-];
 
 /// What a trial does, on whichever node.
 #[derive(Clone, Copy)]

@@ -1,5 +1,6 @@
 //! All checks, or parts of them. Every part says what it runs; the first failure ends the whole.
 
+mod layer;
 mod lint;
 mod schema;
 mod spelling;
@@ -40,6 +41,8 @@ enum Part {
     Lint,
     /// Tests of single crates, without root
     Unit,
+    /// The Yocto layer and the kas files; with bitbake where MICRUN_OE_LAYERS names clones of the other layers
+    Layer,
     /// A bounded number of executions of each fuzz target
     Fuzz,
     /// Real containerd, real QEMU, real firmware; as root
@@ -56,6 +59,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         match part {
             Part::Lint => lint::run(workspace).context("lint failed")?,
             Part::Unit => unit(workspace)?,
+            Part::Layer => layer::run(workspace, &arguments.trial)?,
             Part::Fuzz => fuzz::bounded(workspace)?,
             Part::E2e => e2e(workspace, &arguments.trial)?,
             Part::System => system::run(workspace, &arguments.trial)?,

@@ -3,6 +3,7 @@
 //!
 //! - [`base`]: what Debian gives: packages, unpacked
 //! - [`disk`]: the disks that are made from it and from our programs and files
+//! - `installed`: what a product's recipes put there
 //! - `initramfs`: from the kernel to the root file system
 //! - [`agent`]: programs in the node, with their streams
 //! - `machine`: QEMU, in which it runs
@@ -12,6 +13,7 @@ pub mod agent;
 pub mod base;
 pub mod disk;
 mod initramfs;
+mod installed;
 mod machine;
 
 use std::fs::File;
@@ -28,6 +30,7 @@ use agent::{Agent, Job};
 use disk::Disks;
 use machine::Machine;
 
+pub use installed::INSTALLED;
 pub use machine::FIRMWARE;
 
 /// A running node. Dropped, it is switched off.

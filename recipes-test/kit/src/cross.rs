@@ -52,7 +52,10 @@ pub fn find(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
 }
 
 /// A rustc that builds for this machine (procedural macros, build scripts) and for [`TARGET`].
-fn compiler(workspace: &Workspace) -> Result<PathBuf> {
+///
+/// # Errors
+/// If this is no x86-64 machine, or the compiler cannot be fetched.
+pub fn compiler(workspace: &Workspace) -> Result<PathBuf> {
     ensure!(cfg!(target_arch = "x86_64"), "building for arm64 is prepared for x86-64 machines only");
     let dir = workspace.kit("cross")?.join("rust");
     let announce = || {

@@ -79,6 +79,33 @@ pub static CROSS: [Need; 2] = [
     file(&["libc6-dev-arm64-cross"], "/usr/aarch64-linux-gnu/include/stdio.h"),
 ];
 
+/// What bitbake and openembedded-core ask of a machine, and what the tests of the layer build with in its place.
+pub static BITBAKE: [Need; 20] = [
+    program(&["bzip2"], "bzip2"),
+    program(&["chrpath"], "chrpath"),
+    program(&["cpio"], "cpio"),
+    program(&["diffstat"], "diffstat"),
+    program(&["file"], "file"),
+    program(&["g++"], "g++"),
+    program(&["g++-aarch64-linux-gnu"], "aarch64-linux-gnu-g++"),
+    program(&["gawk"], "gawk"),
+    program(&["git"], "git"),
+    program(&["rpcsvc-proto"], "rpcgen"),
+    program(&["lz4"], "lz4"),
+    program(&["make"], "make"),
+    program(&["patch"], "patch"),
+    program(&["pseudo"], "pseudo"),
+    program(&["quilt"], "quilt"),
+    program(&["wget"], "wget"),
+    program(&["xz-utils"], "xz"),
+    program(&["zstd"], "zstd"),
+    file(&["python3"], "/usr/bin/python3"),
+    Need {
+        packages: &["locales-all"],
+        proof: Proof::Runs(&["sh", "-c", "locale -a | grep -qix en_US.utf8"]),
+    },
+];
+
 /// Assembles and boots the arm64 node.
 pub static NODE: [Need; 6] = [
     program(&["qemu-system-arm"], "qemu-system-aarch64"),

@@ -1,6 +1,6 @@
 //! The clones of the layers that ours is built with. Nobody but their user brings them here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -42,6 +42,11 @@ impl Clones {
             );
         }
         Ok(Some(clones))
+    }
+
+    /// Where all of them are.
+    pub fn folder(&self) -> &Path {
+        &self.0
     }
 
     /// One of [`NAMES`].

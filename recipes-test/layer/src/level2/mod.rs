@@ -1,4 +1,10 @@
 //! What bitbake says.
+//!
+//! - [`bitbake`]: how it is run here: as whom, with which configuration, with which compilers
+//! - [`environment`]: that this works at all
+
+mod bitbake;
+mod environment;
 
 use anyhow::Result;
 use micrun_testkit::Workspace;
@@ -13,5 +19,5 @@ pub struct Check {
 
 /// All of them.
 pub fn checks() -> Vec<Check> {
-    Vec::new()
+    environment::checks()
 }

@@ -101,6 +101,19 @@ impl PrivateApt {
         Ok(())
     }
 
+    /// The packages that one depends on by itself: the one behind a name without a version, such as linux-image-arm64.
+    ///
+    /// # Errors
+    /// If the suite has no such package.
+    pub fn depends(&self, package: &str) -> Result<Vec<String>> {
+        let mut apt_cache = self.command("apt-cache");
+        apt_cache.args(["depends", "--important", package]);
+        let text = shell::output(&mut apt_cache)
+            .with_context(|| format!("Debian {} has no {package}", self.suite))?;
+        let depends = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+        Ok(depends.map(str::to_owned).collect())
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("APT_CONFIG", &self.config);
@@ -114,6 +127,14 @@ impl PrivateApt {
 /// # Errors
 /// If it is damaged, or there is no room.
 pub fn unpack(deb: &Path, root: &Path) -> Result<()> {
+    unpack_only(deb, &[], root)
+}
+
+/// The same for some of its files, named from the root on (`usr/lib/x`); all of them where none is named.
+///
+/// # Errors
+/// If it is damaged or has no such file, or there is no room.
+pub fn unpack_only(deb: &Path, files: &[&str], root: &Path) -> Result<()> {
     let mut contents = Command::new("dpkg-deb");
     contents.arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped());
     let mut reader =
@@ -121,6 +142,7 @@ pub fn unpack(deb: &Path, root: &Path) -> Result<()> {
     let stdout = reader.stdout.take().context("dpkg-deb has no stdout")?;
     let mut tar = Command::new("tar");
     tar.args(["--extract", "--keep-directory-symlink", "--directory"]).arg(root).stdin(stdout);
+    tar.args(files.iter().map(|file| format!("./{file}")));
     let unpacked = shell::run(&mut tar);
     let read = reader.wait().context("cannot wait for dpkg-deb")?;
     unpacked.with_context(|| format!("cannot unpack {}", deb.display()))?;

@@ -126,6 +126,10 @@ pub static LINT: [Need; 3] = [
     program(&["git"], "git"),
 ];
 
+/// Compiles and applies device trees.
+pub static DEVICE_TREES: [Need; 2] =
+    [program(&["device-tree-compiler"], "dtc"), program(&["device-tree-compiler"], "fdtoverlay")];
+
 /// Builds what the documentation tells firmware projects to copy.
 pub static INTEGRATE: [Need; 1] = [program(&["cmake"], "cmake")];
 

@@ -1,8 +1,10 @@
 //! What package registries are enough for.
 //!
 //! - [`crates`]: the recipes' list of crates against Cargo.lock
+//! - [`devicetree`]: overlays: dtc, and the tree of the board they are for
 
 mod crates;
+mod devicetree;
 
 use anyhow::Result;
 use micrun_testkit::Workspace;
@@ -15,5 +17,5 @@ pub struct Check {
 
 /// All of them.
 pub fn checks() -> Vec<Check> {
-    crates::checks()
+    [crates::checks(), devicetree::checks()].into_iter().flatten().collect()
 }

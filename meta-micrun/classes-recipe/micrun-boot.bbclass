@@ -24,6 +24,9 @@ MICRUN_DOM0_PINNED ??= "1"
 # own for good: the least jitter, no weights nor limits, and no more virtual CPUs than cores.
 MICRUN_XEN_SCHEDULER ??= ""
 
+# Xen's serial port as a path of the device tree. Empty: the one that the device tree or the ACPI tables name.
+MICRUN_XEN_CONSOLE ??= ""
+
 # Anything else for Xen, such as "bootscrub=0" or "loglvl=all".
 MICRUN_XEN_ARGS_EXTRA ??= ""
 
@@ -42,33 +45,47 @@ MICRUN_PANIC_SECONDS ??= "10"
 # Anything else for Linux, with and without Xen.
 MICRUN_KERNEL_ARGS_EXTRA ??= ""
 
-MICRUN_XEN_ARGS = "${@micrun_words(d, \
-    'console=dtuart', \
-    'dom0_mem=${MICRUN_DOM0_MEMORY}', \
-    'dom0_max_vcpus=${MICRUN_DOM0_CPUS}', \
-    ('dom0_vcpus_pin', '${MICRUN_DOM0_PINNED}' == '1'), \
-    ('sched=${MICRUN_XEN_SCHEDULER}', '${MICRUN_XEN_SCHEDULER}'), \
-    '${MICRUN_XEN_ARGS_EXTRA}')}"
+MICRUN_XEN_ARGS = "${@micrun_xen_args(d)}"
+MICRUN_DOM0_ARGS = "${@micrun_dom0_args(d)}"
+MICRUN_KERNEL_ARGS = "${@micrun_kernel_args(d)}"
 
-MICRUN_DOM0_ARGS = "${@micrun_words(d, \
-    'console=hvc0', \
-    'panic=${MICRUN_PANIC_SECONDS}', \
-    '${MICRUN_KERNEL_ARGS_EXTRA}')}"
+def micrun_words(words):
+    """One line of what is not empty."""
+    return ' '.join(' '.join(word for word in words if word).split())
 
-MICRUN_KERNEL_ARGS = "${@micrun_words(d, \
-    ('console=${MICRUN_CONSOLE}', '${MICRUN_CONSOLE}'), \
-    'panic=${MICRUN_PANIC_SECONDS}', \
-    ('isolcpus=managed_irq,domain,${MICRUN_ISOLATED_CPUS} nohz_full=${MICRUN_ISOLATED_CPUS}', '${MICRUN_ISOLATED_CPUS}'), \
-    ('maxcpus=${MICRUN_LINUX_CPUS}', '${MICRUN_LINUX_CPUS}'), \
-    '${MICRUN_KERNEL_ARGS_EXTRA}')}"
+def micrun_option(form, value):
+    """An argument with a value, unless that is empty."""
+    return form.format(value.strip()) if value and value.strip() else ''
 
-def micrun_words(d, *words):
-    """Joins arguments of a command line; a pair is an argument and whether it is wanted."""
-    pairs = [word if isinstance(word, tuple) else (word, True) for word in words]
-    return ' '.join(' '.join(word for word, wanted in pairs if wanted).split())
+def micrun_xen_args(d):
+    return micrun_words([
+        'console=dtuart',
+        micrun_option('dtuart={}', d.getVar('MICRUN_XEN_CONSOLE')),
+        micrun_option('dom0_mem={}', d.getVar('MICRUN_DOM0_MEMORY')),
+        micrun_option('dom0_max_vcpus={}', d.getVar('MICRUN_DOM0_CPUS')),
+        'dom0_vcpus_pin' if d.getVar('MICRUN_DOM0_PINNED') == '1' else '',
+        micrun_option('sched={}', d.getVar('MICRUN_XEN_SCHEDULER')),
+        d.getVar('MICRUN_XEN_ARGS_EXTRA'),
+    ])
+
+def micrun_dom0_args(d):
+    return micrun_words([
+        'console=hvc0',
+        micrun_option('panic={}', d.getVar('MICRUN_PANIC_SECONDS')),
+        d.getVar('MICRUN_KERNEL_ARGS_EXTRA'),
+    ])
+
+def micrun_kernel_args(d):
+    return micrun_words([
+        micrun_option('console={}', d.getVar('MICRUN_CONSOLE')),
+        micrun_option('panic={}', d.getVar('MICRUN_PANIC_SECONDS')),
+        micrun_option('isolcpus=managed_irq,domain,{0} nohz_full={0}', d.getVar('MICRUN_ISOLATED_CPUS')),
+        micrun_option('maxcpus={}', d.getVar('MICRUN_LINUX_CPUS')),
+        d.getVar('MICRUN_KERNEL_ARGS_EXTRA'),
+    ])
 
 def micrun_console(d):
-    """The first serial console of the machine; none where it lists those of many boards."""
+    """The machine's first serial console; none where it lists those of many boards."""
     consoles = (d.getVar('SERIAL_CONSOLES') or '').split()
     if d.getVar('MACHINE') == 'genericarm64' or not consoles:
         return ''

@@ -1,8 +1,9 @@
-//! The commands of this repository: `cargo xtask demo|test|node|fuzz|bench|soak`.
+//! The commands of this repository: `cargo xtask demo|test|node|fuzz|crates|bench|soak`.
 //!
 //! - [`demo`]: from a clone to a prompt of a firmware that containerd started
 //! - [`mod@test`]: all checks, or parts of them
 //! - [`fuzz`]: bytes that may be anything, for whatever reads bytes from outside
+//! - [`crates`]: the recipes' list of crates
 //! - [`mod@bench`]: our numbers beside runc's shim, umoci and buildah
 //! - [`soak`]: start, kill and delete for a long time, and count what leaks
 //! - [`privileges`]: builds run as the user, guests as root
@@ -10,6 +11,7 @@
 //! What they share with the tests lives in recipes-test/kit.
 
 mod bench;
+mod crates;
 mod demo;
 mod fuzz;
 mod privileges;
@@ -47,6 +49,8 @@ enum Command {
     Node,
     /// Feeds parsers with inputs that coverage guides, and reports what breaks
     Fuzz(fuzz::Arguments),
+    /// Writes the list of crates that the layer's recipes fetch, from Cargo.lock
+    Crates,
     /// Measures the shim beside runc's, and the image builder beside umoci and buildah
     Bench(bench::Arguments),
     /// Starts, kills and deletes containers for a long time and counts what leaks
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&workspace, &arguments),
         Command::Node => test::system::shell(&workspace),
         Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
+        Command::Crates => crates::write(&workspace),
         Command::Bench(arguments) => bench::run(&workspace, &arguments),
         Command::Soak(arguments) => soak::run(&workspace, &arguments),
     });

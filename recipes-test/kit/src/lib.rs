@@ -5,6 +5,7 @@
 //! - [`wait`]: wait for something with a generous deadline
 //! - [`packages`]: which Debian packages a job needs, and how they get here
 //! - [`apt`], [`unpacked`]: programs of other Debian releases, unpacked and never installed
+//! - [`crates`]: the crates that the layer's recipes fetch
 //! - [`cross`]: our programs for arm64 Linux
 //! - [`releases`]: containerd 1.6, 1.7 and 2.x side by side
 //! - [`namespace`]: a place of its own for a containerd; whatever runs there dies with it
@@ -22,6 +23,7 @@ pub mod apt;
 pub mod client;
 pub mod console;
 pub mod containerd;
+pub mod crates;
 pub mod cross;
 pub mod ctr;
 pub mod events;

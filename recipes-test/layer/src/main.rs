@@ -3,7 +3,6 @@
 //! - [`level1`]: what needs package registries only; always run
 //! - [`level2`]: bitbake itself, where clones of the other layers are at hand
 //! - [`clones`]: where those are, and at which commits
-//! - [`lock`]: the crates that the recipes fetch
 //!
 //! The node that `cargo xtask test system` boots is the third level: the same files, running.
 //!
@@ -12,7 +11,6 @@
 mod clones;
 mod level1;
 mod level2;
-mod lock;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -7,9 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use micrun_testkit::product::cargo;
-use micrun_testkit::{Workspace, cross, shell};
-
-use crate::lock;
+use micrun_testkit::{Workspace, crates as lock, cross, shell};
 
 /// Fills the folder.
 pub fn fill(workspace: &Workspace, folder: &Path) -> Result<()> {
@@ -33,7 +31,7 @@ pub fn crates(workspace: &Workspace, downloads: &Path) -> Result<()> {
         .read_dir()
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
         .with_context(looking)?;
-    for wanted in lock::crates(workspace)? {
+    for wanted in lock::list(workspace)? {
         let name = format!("{}-{}.crate", wanted.name, wanted.version);
         let to = downloads.join(&name);
         if !to.exists() {

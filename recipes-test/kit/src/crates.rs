@@ -15,7 +15,9 @@ pub const COMMAND: &str = "cargo xtask crates";
 /// A crate of the registry.
 #[derive(Debug)]
 pub struct Crate {
+    /// As in Cargo.toml.
     pub name: String,
+    /// The one that Cargo.lock holds it at.
     pub version: String,
     /// SHA-256 of its archive.
     pub checksum: String,

@@ -1,9 +1,11 @@
 //! What bitbake says.
 //!
 //! - [`bitbake`]: how it is run here: as whom, with which configuration, with which compilers
+//! - [`build`]: real builds of our recipes
 //! - [`environment`]: that this works at all
 
 mod bitbake;
+mod build;
 mod environment;
 
 use anyhow::Result;
@@ -19,5 +21,7 @@ pub struct Check {
 
 /// All of them.
 pub fn checks() -> Vec<Check> {
-    environment::checks()
+    let mut all = environment::checks();
+    all.extend(build::checks());
+    all
 }

@@ -100,6 +100,24 @@ impl Bitbake {
         self
     }
 
+    /// The build directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The copy of this clone that is built.
+    pub fn product(&self) -> PathBuf {
+        self.common.join("product")
+    }
+
+    /// Gives that copy a tag, and returns the commit.
+    ///
+    /// # Errors
+    /// If git fails.
+    pub fn tag(&self, name: &str) -> Result<String> {
+        product::tag(self.user, &self.product(), name)
+    }
+
     /// Runs `bitbake` with these arguments.
     ///
     /// # Errors

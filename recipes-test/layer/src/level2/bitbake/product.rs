@@ -68,13 +68,7 @@ fn remove_others(folder: &Path, root: &Path, wanted: &BTreeSet<PathBuf>) -> Resu
 
 fn commit(user: User, root: &Path) -> Result<()> {
     user.owns(root)?;
-    let git = |arguments: &[&str]| {
-        let mut git = Command::new("git");
-        git.args(["-c", "user.name=tests", "-c", "user.email=tests@localhost", "-C"]).arg(root);
-        git.args(arguments).env("HOME", root.parent().unwrap_or(root));
-        user.runs(&mut git);
-        shell::output(&mut git)
-    };
+    let git = |arguments: &[&str]| git(user, root, arguments);
     if !root.join(".git").is_dir() {
         git(&["init", "--quiet", "--initial-branch=main"])?;
     }
@@ -83,4 +77,18 @@ fn commit(user: User, root: &Path) -> Result<()> {
         git(&["commit", "--quiet", "--message", "The files as they are"])?;
     }
     Ok(())
+}
+
+/// Gives what is committed there a tag, and returns its commit.
+pub fn tag(user: User, root: &Path, name: &str) -> Result<String> {
+    git(user, root, &["tag", "--force", "--annotate", "--message", name, name])?;
+    Ok(git(user, root, &["rev-parse", "HEAD"])?.trim().to_owned())
+}
+
+fn git(user: User, root: &Path, arguments: &[&str]) -> Result<String> {
+    let mut git = Command::new("git");
+    git.args(["-c", "user.name=tests", "-c", "user.email=tests@localhost", "-C"]).arg(root);
+    git.args(arguments).env("HOME", root.parent().unwrap_or(root));
+    user.runs(&mut git);
+    shell::output(&mut git)
 }

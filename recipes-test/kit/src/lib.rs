@@ -4,6 +4,7 @@
 //! - [`shell`]: run a program; an error repeats the command line and what it said
 //! - [`wait`]: wait for something with a generous deadline
 //! - [`packages`]: which Debian packages a job needs, and how they get here
+//! - [`wheel`]: programs from the Python package index
 //! - [`apt`], [`unpacked`]: programs of other Debian releases, unpacked and never installed
 //! - [`crates`]: the crates that the layer's recipes fetch
 //! - [`cross`]: our programs for arm64 Linux
@@ -39,6 +40,7 @@ pub mod shell;
 pub mod ttrpc;
 pub mod unpacked;
 pub mod wait;
+pub mod wheel;
 pub mod workspace;
 
 pub use console::Console;

@@ -130,6 +130,9 @@ pub static LINT: [Need; 3] = [
 pub static DEVICE_TREES: [Need; 2] =
     [program(&["device-tree-compiler"], "dtc"), program(&["device-tree-compiler"], "fdtoverlay")];
 
+/// What kas calls.
+pub static KAS: [Need; 1] = [program(&["git"], "git")];
+
 /// Builds what the documentation tells firmware projects to copy.
 pub static INTEGRATE: [Need; 1] = [program(&["cmake"], "cmake")];
 

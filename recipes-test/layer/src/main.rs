@@ -3,6 +3,8 @@
 //! - [`level1`]: what needs package registries only; always run
 //! - [`level2`]: bitbake itself, where clones of the other layers are at hand
 //! - [`clones`]: where those are, and at which commits
+//! - [`recipes`]: ours, as text
+//! - [`tracked`]: the repository's own files
 //!
 //! The node that `cargo xtask test system` boots is the third level: the same files, running.
 //!
@@ -11,6 +13,8 @@
 mod clones;
 mod level1;
 mod level2;
+mod recipes;
+mod tracked;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -6,7 +6,6 @@ mod schema;
 mod spelling;
 pub mod system;
 mod units;
-mod wheel;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use micrun_testkit::product::cargo;
-use micrun_testkit::{Product, Profile, Release, Workspace, note, packages, shell, step};
+use micrun_testkit::{Product, Profile, Release, Workspace, note, packages, shell, step, wheel};
 
 use crate::fuzz;
 use crate::privileges::as_root;

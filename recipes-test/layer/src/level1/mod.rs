@@ -2,9 +2,19 @@
 //!
 //! - [`crates`]: the recipes' list of crates against Cargo.lock
 //! - [`devicetree`]: overlays: dtc, and the tree of the board they are for
+//! - [`kas`]: the descriptions of builds, their locks, what documents make of them
+//! - [`yaml`]: every other file in YAML
+//! - [`sources`]: the files that recipes name
+//! - [`licences`]: the licences that recipes and files name
+//! - [`compiler`]: the compiler that our release brings
 
+mod compiler;
 mod crates;
 mod devicetree;
+mod kas;
+mod licences;
+mod sources;
+mod yaml;
 
 use anyhow::Result;
 use micrun_testkit::Workspace;
@@ -15,7 +25,16 @@ pub struct Check {
     pub run: fn(&Workspace) -> Result<()>,
 }
 
-/// All of them.
+/// All of them, an area on each line.
 pub fn checks() -> Vec<Check> {
-    [crates::checks(), devicetree::checks()].into_iter().flatten().collect()
+    let areas = [
+        crates::checks(),
+        devicetree::checks(),
+        kas::checks(),
+        yaml::checks(),
+        sources::checks(),
+        licences::checks(),
+        compiler::checks(),
+    ];
+    areas.into_iter().flatten().collect()
 }

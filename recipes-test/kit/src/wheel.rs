@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::{Workspace, shell, step};
 use anyhow::Result;
-use micrun_testkit::{Workspace, shell, step};
 
 /// A package and its version. Pinned: a new one must not fail an old commit.
+#[derive(Debug)]
 pub struct Wheel {
+    /// Its name in the index.
     pub package: &'static str,
+    /// Of the package; what it depends on is as new as it allows.
     pub version: &'static str,
     /// The program that it brings.
     pub program: &'static str,
@@ -26,9 +29,17 @@ pub const WEST: Wheel = Wheel { package: "west", version: "1.5.0", program: "wes
 /// Validates documents against a JSON schema.
 pub const JSON_SCHEMA: Wheel =
     Wheel { package: "check-jsonschema", version: "0.39.0", program: "check-jsonschema", sources: "" };
+/// Reads and resolves the build descriptions in `kas/`, and runs bitbake as they say.
+pub const KAS: Wheel = Wheel { package: "kas", version: "5.5", program: "kas", sources: "" };
+/// Looks at recipes as OpenEmbedded's style guide does.
+pub const OELINT: Wheel =
+    Wheel { package: "oelint-adv", version: "9.11.2", program: "oelint-adv", sources: "" };
 
 impl Wheel {
     /// The program's path; fetched once.
+    ///
+    /// # Errors
+    /// If the index cannot be reached, or this Python has no pip.
     pub fn ensure(&self, workspace: &Workspace) -> Result<PathBuf> {
         let Wheel { package, version, program, sources } = self;
         let venv = workspace.kit("tools")?.join(format!("{package}-{version}"));

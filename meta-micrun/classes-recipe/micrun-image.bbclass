@@ -46,7 +46,10 @@ MICRUN_NODE_INSTALL = "\
 MICRUN_SLOT_BOOT ??= "micrun-grub"
 MICRUN_SLOT_BOOT:rpi ??= "micrun-u-boot-script"
 
-IMAGE_FSTYPES = "ext4 wic.zst wic.bmap"
+# What the disk comes as: by default for whoever writes it to a card.
+MICRUN_DISK_TYPES ??= "wic.zst wic.bmap"
+
+IMAGE_FSTYPES = "ext4 ${MICRUN_DISK_TYPES}"
 IMAGE_TYPEDEP:wic = "ext4"
 WKS_FILE = "${MICRUN_WKS_FILE}"
 IMAGE_BOOT_FILES ?= "${MICRUN_ESP_FILES}"

@@ -8,7 +8,7 @@ use micrun_testkit::Workspace;
 use crate::tracked::{text, tracked};
 
 /// The layers that are ours.
-pub const LAYERS: [&str; 3] = ["meta-micrun/", "recipes-test/", "kas/examples/product/meta-product/"];
+pub const LAYERS: [&str; 3] = ["meta-micrun/", "recipes-test/", "kas/examples/product/meta-gateway/"];
 
 /// A recipe, or a part of one.
 pub struct Recipe {

@@ -16,7 +16,8 @@ const VERSION: u64 = 14;
 /// What every file builds for, unless a product says otherwise.
 const DISTRO: &str = "micrun";
 /// What can be added to a board's file, and the image that comes of it.
-const OPTIONS: [(&str, &str); 3] = [
+const OPTIONS: [(&str, &str); 4] = [
+    ("kas/include/development.yml", "micrun-image"),
     ("kas/include/k3s.yml", "micrun-image"),
     ("kas/include/debug.yml", "micrun-image-dev"),
     ("kas/include/test.yml", "micrun-image-test"),

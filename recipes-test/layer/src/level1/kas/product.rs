@@ -20,11 +20,11 @@ fn product(workspace: &Workspace) -> Result<()> {
     let elsewhere = tempfile::tempdir().context("cannot make a temporary folder")?;
     let files = copy(workspace, elsewhere.path())?;
     let config = Resolver::new(workspace)?.resolve(elsewhere.path(), &files)?;
-    ensure!(config["distro"] == "product", "its distro is {}", config["distro"]);
-    ensure!(config["target"][0] == "product-image", "it builds {}", config["target"]);
+    ensure!(config["distro"] == "gateway", "its distro is {}", config["distro"]);
+    ensure!(config["target"][0] == "gateway-image", "it builds {}", config["target"]);
     ensure!(config["machine"] == "qemuarm64", "our board is lost: its machine is {}", config["machine"]);
     let repos = &config["repos"];
-    ensure!(repos["product"]["layers"].get("meta-product").is_some(), "its own layer is not used: {repos}");
+    ensure!(repos["gateway"]["layers"].get("meta-gateway").is_some(), "its own layer is not used: {repos}");
     ensure!(repos["micrun"]["layers"].get("meta-micrun").is_some(), "our layer is not used: {repos}");
     let locked = &config["overrides"]["repos"]["openembedded-core"]["commit"];
     ensure!(locked.is_string(), "our lock does not hold for it: {}", config["overrides"]);

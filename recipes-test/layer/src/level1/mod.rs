@@ -8,7 +8,7 @@
 //! - [`licences`]: the licences that recipes and files name
 //! - [`compiler`]: the compiler that our release brings
 
-mod compiler;
+pub mod compiler;
 mod crates;
 mod devicetree;
 mod kas;

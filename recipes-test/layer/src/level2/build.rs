@@ -10,10 +10,13 @@ use super::Check;
 use super::bitbake::{Bitbake, Kind};
 use crate::clones::Clones;
 
+/// One build directory for both kinds of machines: manual pages are written by what runs during the build.
+const DIRECTORY: &str = "native";
+
 /// As a product would switch it on, see meta-micrun/README.md.
 const DEVELOPMENT: &str = "require conf/include/micrun-development.inc";
 
-/// Manual pages want what runs during the build, so both ways of building are seen.
+/// Manual pages are off by default.
 const MANUAL: &str = "DISTRO_FEATURES:append = \" api-documentation\"";
 
 pub fn checks() -> Vec<Check> {
@@ -26,13 +29,17 @@ pub fn checks() -> Vec<Check> {
 
 /// Where the packages for arm64 are after [`arm64`].
 pub fn packages(workspace: &Workspace, clones: &Clones) -> Result<PathBuf> {
-    let bitbake = Bitbake::new(workspace, clones, "aarch64", Kind::Aarch64)?.set(DEVELOPMENT).set(MANUAL);
+    let bitbake = development(workspace, clones)?;
     bitbake.run(&["micrun", "micrun-image-builder"])?;
     Ok(bitbake.dir().join("tmp/deploy/deb"))
 }
 
+fn development(workspace: &Workspace, clones: &Clones) -> Result<Bitbake> {
+    Ok(Bitbake::new(workspace, clones, DIRECTORY, Kind::Aarch64)?.set(DEVELOPMENT).set(MANUAL))
+}
+
 fn native(workspace: &Workspace, clones: &Clones) -> Result<()> {
-    let bitbake = Bitbake::new(workspace, clones, "native", Kind::Native)?.set(DEVELOPMENT);
+    let bitbake = development(workspace, clones)?;
     bitbake.run(&["micrun-image-builder-native", "micrun-native"])?;
     for program in ["micrun-image-builder", "micrun"] {
         runs(&bitbake, program)?;
@@ -47,13 +54,12 @@ fn arm64(workspace: &Workspace, clones: &Clones) -> Result<()> {
 /// The release is not out while it is worked on: its tag is made in the copy of this clone, which git is told to take
 /// in place of the project's server.
 fn release(workspace: &Workspace, clones: &Clones) -> Result<()> {
-    let bitbake = Bitbake::new(workspace, clones, "native", Kind::Native)?;
+    let bitbake = Bitbake::new(workspace, clones, "release", Kind::Native)?;
     let commit = bitbake.tag(&format!("v{}", env!("CARGO_PKG_VERSION")))?;
     let source = bitbake.product();
     let bitbake = bitbake
         .set(&format!("SRCREV:pn-micrun-image-builder-native = \"{commit}\""))
-        .set(&format!("MICRUN_GIT = \"git://{};protocol=file\"", source.display()))
-        .set("TMPDIR = \"${TOPDIR}/tmp-release\"");
+        .set(&format!("MICRUN_GIT = \"git://{};protocol=file\"", source.display()));
     bitbake.run(&["micrun-image-builder-native"])?;
     runs(&bitbake, "micrun-image-builder")
 }

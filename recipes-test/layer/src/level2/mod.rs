@@ -1,12 +1,16 @@
 //! What bitbake says.
 //!
 //! - [`bitbake`]: how it is run here: as whom, with which configuration, with which compilers
-//! - [`build`]: real builds of our recipes
 //! - [`environment`]: that this works at all
+//! - [`compiler`]: the compiler of the clones
+//! - [`build`]: real builds of our recipes
+//! - [`packages`]: what is in them
 
 mod bitbake;
 mod build;
+mod compiler;
 mod environment;
+mod packages;
 
 use anyhow::Result;
 use micrun_testkit::Workspace;
@@ -19,9 +23,13 @@ pub struct Check {
     pub run: fn(&Workspace, &Clones) -> Result<()>,
 }
 
-/// All of them.
+/// All of them, an area on each line.
 pub fn checks() -> Vec<Check> {
-    let mut all = environment::checks();
-    all.extend(build::checks());
-    all
+    let areas = [
+        environment::checks(),
+        compiler::checks(),
+        build::checks(),
+        packages::checks(),
+    ];
+    areas.into_iter().flatten().collect()
 }

@@ -1,0 +1,148 @@
+//! What is in the packages: each file, where it is and who may run it, against a list that is committed; and the files
+//! themselves against those of the node that the system tests boot.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use micrun_testkit::node::INSTALLED;
+use micrun_testkit::{Workspace, apt, shell};
+
+use super::{Check, build};
+use crate::clones::Clones;
+
+/// `package: mode path`, sorted.
+const EXPECTED: &str = include_str!("packages.txt");
+
+/// What our recipes install and the node of the system tests does not: it has containerd 1.7 and no k3s.
+const NOT_ON_THE_NODE: [&str; 6] = [
+    "etc/containerd/conf.d/50-micrun.toml",
+    "etc/mica/micrun/import.env",
+    "etc/mica/micrun/micrun.conf",
+    "usr/lib/micrun/ptest/run-ptest",
+    "usr/lib/tmpfiles.d/micrun-k3s.conf",
+    "usr/share/micrun/k3s/50-micrun.toml",
+];
+
+/// Where the recipes here take files from.
+const SOURCES: &str = "recipes-containers/";
+
+pub fn checks() -> Vec<Check> {
+    vec![
+        Check { name: "packages hold what is written down, and nothing else", run: lists },
+        Check {
+            name: "packages and the node of the system tests have the same files",
+            run: same_as_on_the_node,
+        },
+        Check { name: "configuration is marked as such, so that updates keep it", run: configuration },
+    ]
+}
+
+/// Each package, unpacked, with the list of its files.
+struct Packages {
+    files: Vec<(String, String)>,
+    root: tempfile::TempDir,
+}
+
+impl Packages {
+    fn build(workspace: &Workspace, clones: &Clones) -> Result<Self> {
+        let root = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let mut files = Vec::new();
+        for (name, deb) in debs(workspace, clones)? {
+            let list = shell::output(Command::new("dpkg-deb").arg("--contents").arg(&deb))?;
+            files.extend(list.lines().filter_map(entry).map(|file| (name.clone(), file)));
+            apt::unpack(&deb, root.path())?;
+        }
+        files.sort();
+        Ok(Self { files, root })
+    }
+}
+
+/// Those that our two recipes wrote, by name.
+fn debs(workspace: &Workspace, clones: &Clones) -> Result<BTreeMap<String, PathBuf>> {
+    let folder = build::packages(workspace, clones)?;
+    let mut debs = BTreeMap::new();
+    for architecture in folder.read_dir().with_context(|| format!("cannot read {}", folder.display()))? {
+        let architecture = architecture.context("cannot read the packages' folder")?.path();
+        for file in
+            architecture.read_dir().with_context(|| format!("cannot read {}", architecture.display()))?
+        {
+            let path = file.context("cannot read the packages' folder")?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if let Some((name, _)) = name.split_once('_').filter(|(name, _)| name.starts_with("micrun")) {
+                let name = name.to_owned();
+                debs.insert(name, path);
+            }
+        }
+    }
+    Ok(debs)
+}
+
+/// `mode path` from a line of `tar -tv`; nothing for folders.
+fn entry(line: &str) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let mode = words.next().filter(|mode| !mode.starts_with('d'))?;
+    let path = words.nth(4)?;
+    Some(format!("{mode} {}", path.trim_start_matches("./")))
+}
+
+fn lists(workspace: &Workspace, clones: &Clones) -> Result<()> {
+    let packages = Packages::build(workspace, clones)?;
+    let found: Vec<String> = packages.files.iter().map(|(name, file)| format!("{name}: {file}")).collect();
+    let expected: Vec<&str> = EXPECTED.lines().filter(|line| !line.starts_with('#')).collect();
+    let more: Vec<&String> = found.iter().filter(|line| !expected.contains(&line.as_str())).collect();
+    let less: Vec<&&str> = expected.iter().filter(|line| !found.iter().any(|one| one == *line)).collect();
+    ensure!(
+        more.is_empty() && less.is_empty(),
+        "recipes-test/layer/src/level2/packages.txt lists other files. Not in the list: {more:#?}\nNot in a package: {less:#?}"
+    );
+    Ok(())
+}
+
+/// Byte for byte, both ways.
+fn same_as_on_the_node(workspace: &Workspace, clones: &Clones) -> Result<()> {
+    let packages = Packages::build(workspace, clones)?;
+    let layer = workspace.root().join("meta-micrun");
+    for (from, to) in INSTALLED.iter().filter(|(from, _)| from.starts_with(SOURCES)) {
+        let (from, to) = (layer.join(from), packages.root.path().join(to));
+        ensure!(read(&from)? == read(&to)?, "{} is packaged with other contents", from.display());
+    }
+    for (package, file) in &packages.files {
+        let Some((mode, path)) = file.split_once(' ') else { continue };
+        let is_data = !mode.contains('x') || path.contains("libexec");
+        let is_known = INSTALLED.iter().any(|(_, to)| *to == path) || NOT_ON_THE_NODE.contains(&path);
+        let is_manual = ["/man/", "-completion", "site-functions", "vendor_completions"]
+            .iter()
+            .any(|part| path.contains(part));
+        ensure!(
+            !is_data || is_known || is_manual,
+            "{package} installs {path}, which the node of the system tests lacks: add it to \
+             recipes-test/kit/src/node/installed.rs, or say in packages.rs why not"
+        );
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Every file below /etc.
+fn configuration(workspace: &Workspace, clones: &Clones) -> Result<()> {
+    for (name, deb) in debs(workspace, clones)? {
+        let list = shell::output(Command::new("dpkg-deb").arg("--contents").arg(&deb))?;
+        let marked = shell::output(Command::new("dpkg-deb").arg("--info").arg(&deb).arg("conffiles"))
+            .unwrap_or_default();
+        for file in list.lines().filter_map(entry) {
+            let Some((_, path)) = file.split_once(' ').filter(|(_, path)| path.starts_with("etc/")) else {
+                continue;
+            };
+            ensure!(
+                marked.lines().any(|line| line.trim_start_matches('/') == path),
+                "{name} installs /{path} and does not mark it: CONFFILES"
+            );
+        }
+    }
+    Ok(())
+}

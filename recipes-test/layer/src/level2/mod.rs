@@ -25,11 +25,6 @@ pub struct Check {
 
 /// All of them, an area on each line.
 pub fn checks() -> Vec<Check> {
-    let areas = [
-        environment::checks(),
-        compiler::checks(),
-        build::checks(),
-        packages::checks(),
-    ];
+    let areas = [environment::checks(), compiler::checks(), build::checks(), packages::checks()];
     areas.into_iter().flatten().collect()
 }

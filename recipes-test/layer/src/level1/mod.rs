@@ -3,6 +3,7 @@
 //! - [`crates`]: the recipes' list of crates against Cargo.lock
 //! - [`devicetree`]: overlays: dtc, and the tree of the board they are for
 //! - [`kas`]: the descriptions of builds, their locks, what documents make of them
+//! - [`openeuler`]: the layer and the feature for openEuler Embedded
 //! - [`yaml`]: every other file in YAML
 //! - [`sources`]: the files that recipes name
 //! - [`licences`]: the licences that recipes and files name
@@ -13,6 +14,7 @@ mod crates;
 mod devicetree;
 mod kas;
 mod licences;
+mod openeuler;
 mod sources;
 mod yaml;
 
@@ -34,6 +36,7 @@ pub fn checks() -> Vec<Check> {
         yaml::checks(),
         sources::checks(),
         licences::checks(),
+        openeuler::checks(),
         compiler::checks(),
     ];
     areas.into_iter().flatten().collect()

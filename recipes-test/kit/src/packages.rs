@@ -116,6 +116,9 @@ pub static NODE: [Need; 6] = [
     program(&["xz-utils"], "xz"),
 ];
 
+/// Checks what GRUB reads.
+pub static GRUB: [Need; 1] = [program(&["grub-common"], "grub-script-check")];
+
 /// Compiles libFuzzer, which is C++.
 pub static FUZZ: [Need; 1] = [program(&["g++"], "c++")];
 

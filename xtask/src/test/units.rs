@@ -10,6 +10,9 @@ use micrun_testkit::{Workspace, shell, step};
 
 use super::lint::tracked;
 
+/// What a unit file's name ends with.
+const KINDS: [&str; 4] = ["service", "mount", "path", "timer"];
+
 /// Every tracked unit. The tool ends with 0 where it ignores a line that it does not know, so any word is a finding.
 pub fn run(workspace: &Workspace) -> Result<()> {
     let root = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -17,7 +20,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     let folder = root.join("etc/systemd/system");
     let mut names = Vec::new();
     for unit in tracked(workspace)?.iter().map(Path::new) {
-        if unit.extension().is_some_and(|kind| kind == "service") {
+        if unit.extension().is_some_and(|kind| KINDS.iter().any(|known| kind == *known)) {
             let path = workspace.root().join(unit);
             let text =
                 std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -2,6 +2,7 @@
 //!
 //! - [`crates`]: the recipes' list of crates against Cargo.lock
 //! - [`devicetree`]: overlays: dtc, and the tree of the board they are for
+//! - [`grub`]: what GRUB reads: its parser, the commands that its image has
 //! - [`kas`]: the descriptions of builds, their locks, what documents make of them
 //! - [`openeuler`]: the layer and the feature for openEuler Embedded
 //! - [`yaml`]: every other file in YAML
@@ -12,6 +13,7 @@
 pub mod compiler;
 mod crates;
 mod devicetree;
+mod grub;
 mod kas;
 mod licences;
 mod openeuler;
@@ -32,6 +34,7 @@ pub fn checks() -> Vec<Check> {
     let areas = [
         crates::checks(),
         devicetree::checks(),
+        grub::checks(),
         kas::checks(),
         yaml::checks(),
         sources::checks(),

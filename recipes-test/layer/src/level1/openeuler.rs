@@ -53,13 +53,15 @@ struct Config {
 
 fn feature(workspace: &Workspace) -> Result<()> {
     let path = workspace.root().join(LAYER).join(FEATURE);
-    let feature: Feature = serde_yaml::from_str(&read(&path)?).with_context(|| format!("{FEATURE} is odd"))?;
+    let feature: Feature =
+        serde_yaml::from_str(&read(&path)?).with_context(|| format!("{FEATURE} is odd"))?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     ensure!(feature.id == name, "oebuild wants the id {:?} in a file of that name", feature.id);
     ensure!(feature.dependencies.contains(&"mcs".to_owned()), "it does not depend on mcs");
     ensure!(!feature.machines.is_empty(), "it is for no machine, which oebuild takes for all");
     for layer in &feature.config.layers {
-        let ours = layer.strip_prefix(REPOSITORY).with_context(|| format!("{layer} is not in {REPOSITORY}"))?;
+        let ours =
+            layer.strip_prefix(REPOSITORY).with_context(|| format!("{layer} is not in {REPOSITORY}"))?;
         let conf = workspace.root().join(ours).join("conf/layer.conf");
         ensure!(conf.is_file(), "{layer} is no layer: there is no {}", conf.display());
     }

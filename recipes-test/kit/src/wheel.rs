@@ -1,6 +1,6 @@
 //! Programs from the Python package index, each in a folder of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{Workspace, shell, step};
@@ -41,12 +41,20 @@ impl Wheel {
     /// # Errors
     /// If the index cannot be reached, or this Python has no pip.
     pub fn ensure(&self, workspace: &Workspace) -> Result<PathBuf> {
+        self.install("python3", &workspace.kit("tools")?)
+    }
+
+    /// The same below another folder, with a Python that another user may run, too.
+    ///
+    /// # Errors
+    /// As [`Wheel::ensure`].
+    pub fn install(&self, python: &str, folder: &Path) -> Result<PathBuf> {
         let Wheel { package, version, program, sources } = self;
-        let venv = workspace.kit("tools")?.join(format!("{package}-{version}"));
+        let venv = folder.join(format!("{package}-{version}"));
         let program = venv.join("bin").join(program);
         if !program.is_file() {
             step(format_args!("Fetching {package} {version} (a wheel, into {})", venv.display()));
-            shell::quietly(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+            shell::quietly(Command::new(python).args(["-m", "venv"]).arg(&venv))?;
             let mut pip = Command::new(venv.join("bin/pip"));
             pip.args(["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
             if !sources.is_empty() {

@@ -14,7 +14,7 @@ pub mod compiler;
 mod crates;
 mod devicetree;
 mod grub;
-mod kas;
+pub mod kas;
 mod licences;
 mod openeuler;
 mod sources;

@@ -5,11 +5,15 @@
 //! - [`compiler`]: the compiler of the clones
 //! - [`build`]: real builds of our recipes
 //! - [`packages`]: what is in them
+//! - [`kas`]: the whole way of an integrator, but for what is fetched
+//! - [`licences`]: checksums of licences that OpenEmbedded ships
 
 mod bitbake;
 mod build;
 mod compiler;
 mod environment;
+mod kas;
+mod licences;
 mod packages;
 
 use anyhow::Result;
@@ -25,6 +29,13 @@ pub struct Check {
 
 /// All of them, an area on each line.
 pub fn checks() -> Vec<Check> {
-    let areas = [environment::checks(), compiler::checks(), build::checks(), packages::checks()];
+    let areas = [
+        environment::checks(),
+        compiler::checks(),
+        licences::checks(),
+        build::checks(),
+        packages::checks(),
+        kas::checks(),
+    ];
     areas.into_iter().flatten().collect()
 }

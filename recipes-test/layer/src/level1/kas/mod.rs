@@ -12,6 +12,7 @@ mod resolve;
 
 use super::Check;
 
+pub use product::copy as copy_product;
 pub use resolve::Resolver;
 
 pub fn checks() -> Vec<Check> {

@@ -18,7 +18,7 @@ pub fn checks() -> Vec<Check> {
 
 fn product(workspace: &Workspace) -> Result<()> {
     let elsewhere = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let files = copy(workspace, elsewhere.path())?;
+    let files = copy(workspace, elsewhere.path(), workspace.root())?;
     let config = Resolver::new(workspace)?.resolve(elsewhere.path(), &files)?;
     ensure!(config["distro"] == "gateway", "its distro is {}", config["distro"]);
     ensure!(config["target"][0] == "gateway-image", "it builds {}", config["target"]);
@@ -31,11 +31,11 @@ fn product(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Copies the example, and takes our files from here instead of from its server. Returns what kas is given.
-pub fn copy(workspace: &Workspace, folder: &Path) -> Result<String> {
+/// Copies the example, and takes our files from this clone or a copy of it instead of from its server. Returns what kas is given.
+pub fn copy(workspace: &Workspace, folder: &Path, ours: &Path) -> Result<String> {
     shell::quietly(Command::new("cp").arg("-rT").arg(workspace.root().join(FOLDER)).arg(folder))?;
-    let here = workspace.root().display();
-    let local = format!("header: {{version: 14}}\nrepos: {{micrun: {{url: null, path: \"{here}\"}}}}\n");
+    let ours = ours.display();
+    let local = format!("header: {{version: 14}}\nrepos: {{micrun: {{url: null, path: \"{ours}\"}}}}\n");
     std::fs::write(folder.join("local.yml"), local).context("cannot write local.yml")?;
     Ok("kas.yml:local.yml".to_owned())
 }

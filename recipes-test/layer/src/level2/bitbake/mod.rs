@@ -24,7 +24,7 @@ use anyhow::{Context as _, Result, bail};
 use micrun_testkit::{Workspace, note, packages, shell, step};
 
 pub use conf::Kind;
-use user::User;
+pub use user::User;
 
 use crate::clones::Clones;
 
@@ -105,6 +105,16 @@ impl Bitbake {
         &self.dir
     }
 
+    /// What all build directories share.
+    pub fn common(&self) -> &Path {
+        &self.common
+    }
+
+    /// The user that runs all of it.
+    pub fn user(&self) -> User {
+        self.user
+    }
+
     /// The copy of this clone that is built.
     pub fn product(&self) -> PathBuf {
         self.common.join("product")
@@ -147,7 +157,16 @@ impl Bitbake {
     pub fn attempt(&self, program: &str, arguments: &[&str]) -> Result<Said> {
         write(&self.dir.join("conf/local.conf"), &self.local)?;
         write(&self.dir.join("conf/bblayers.conf"), &self.layers)?;
-        let mut command = self.command(program, arguments);
+        self.watch(self.command(program, arguments), program, arguments)
+    }
+
+    /// Runs a command of the caller's own making in this folder, and keeps what it says. The name and the arguments are for people.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn watch(&self, mut command: Command, program: &str, arguments: &[&str]) -> Result<Said> {
+        command.current_dir(&self.dir);
+        self.user.runs(&mut command);
         let log = self.log(program, arguments)?;
         let file = fs::File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
         let both = file.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
@@ -186,12 +205,11 @@ impl Bitbake {
         );
         let mut command = Command::new("sh");
         command.args(["-c", "umask 022; exec \"$@\"", "sh", program]).args(arguments);
-        command.current_dir(&self.dir).env_clear();
+        command.env_clear();
         command.env("PATH", path).env("HOME", self.common.join("home")).env("LANG", "en_US.UTF-8");
         command.env("BUILDDIR", &self.dir).env("BBPATH", &self.dir).env("BITBAKEDIR", &bitbake);
         command.env("PYTHONPATH", bitbake.join("lib"));
         command.env("MACHINE", &self.machine).env("BB_ENV_PASSTHROUGH_ADDITIONS", "MACHINE");
-        self.user.runs(&mut command);
         command
     }
 }

@@ -45,4 +45,5 @@ SUMMARY:${PN}-k3s = "A node of a k3s cluster"
 RDEPENDS:${PN}-k3s = "\
     ${PN} \
     k3s-agent \
+    micrun-k3s-config \
 "

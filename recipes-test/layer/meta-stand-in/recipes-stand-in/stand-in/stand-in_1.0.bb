@@ -7,6 +7,5 @@ INHIBIT_DEFAULT_DEPS = "1"
 
 S = "${UNPACKDIR}"
 
-PROVIDES += "bash-completion"
 ALLOW_EMPTY:${PN} = "1"
-RPROVIDES:${PN} += "bash-completion libc6 libgcc1 man-db qemu-system-aarch64 virtual-containerd xen-tools"
+RPROVIDES:${PN} += "libc6 libgcc1 man-db ptest-runner qemu-system-aarch64 virtual-containerd xen-tools"

@@ -80,10 +80,11 @@ BB_NO_NETWORK ?= "1"
 INIT_MANAGER = "systemd"
 DISTRO_FEATURES:append = " ptest"
 HOSTTOOLS += "cargo rustc nativepython3 pseudo"
-# Optimising across crates takes as long as everything else, and changes nothing that is looked at here.
+# Optimising takes longer than everything else, and changes nothing that is looked at here.
 CARGO_PROFILE_RELEASE_LTO = "off"
 CARGO_PROFILE_RELEASE_CODEGEN_UNITS = "16"
-ASSUME_PROVIDED += "cargo-native python3-native quilt-native rust-native"
+export CARGO_PROFILE_RELEASE_OPT_LEVEL = "0"
+ASSUME_PROVIDED += "cargo-native python3-native quilt-native rust-native systemd-systemctl-native"
 "#;
 
 const AARCH64: &str = r#"TARGET_VENDOR = "-unknown"

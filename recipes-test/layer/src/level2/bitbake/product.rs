@@ -54,7 +54,8 @@ fn remove_others(folder: &Path, root: &Path, wanted: &BTreeSet<PathBuf>) -> Resu
         if name == Path::new(".git") {
             continue;
         }
-        if path.is_dir() {
+        // Not what a link leads to: externalsrc may have left some.
+        if path.is_dir() && !path.is_symlink() {
             remove_others(&path, root, wanted)?;
             if fs::read_dir(&path)?.next().is_none() {
                 fs::remove_dir(&path)?;

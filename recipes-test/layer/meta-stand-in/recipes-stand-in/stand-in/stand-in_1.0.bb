@@ -8,4 +8,13 @@ INHIBIT_DEFAULT_DEPS = "1"
 S = "${UNPACKDIR}"
 
 ALLOW_EMPTY:${PN} = "1"
-RPROVIDES:${PN} += "libc6 libgcc1 man-db ptest-runner qemu-system-aarch64 virtual-containerd xen-tools"
+RPROVIDES:${PN} += "\
+    kernel-module-xen-wdt \
+    libc6 \
+    libgcc1 \
+    man-db \
+    ptest-runner \
+    qemu-system-aarch64 \
+    virtual-containerd \
+    xen-tools \
+"

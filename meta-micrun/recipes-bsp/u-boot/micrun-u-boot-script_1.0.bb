@@ -26,7 +26,9 @@ do_compile() {
     mkimage -A ${UBOOT_ARCH} -T script -C none -n "MicRun boot" -d ${S}/boot.cmd ${B}/boot.scr
 }
 
+# The folder is where the firmware's partition is mounted.
 do_install() {
+    install -d ${D}/boot/efi
     install -D -m 0644 ${B}/slot.scr ${D}/boot/slot.scr
 }
 
@@ -35,4 +37,4 @@ do_deploy() {
 }
 addtask deploy after do_compile before do_build
 
-FILES:${PN} = "/boot/slot.scr"
+FILES:${PN} = "/boot"

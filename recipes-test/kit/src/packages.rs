@@ -136,6 +136,25 @@ pub static DEVICE_TREES: [Need; 2] =
 /// What kas calls.
 pub static KAS: [Need; 1] = [program(&["git"], "git")];
 
+/// Where util-linux, dosfstools and e2fsprogs have them, which is not in every user's PATH.
+pub const SFDISK: &str = "/sbin/sfdisk";
+/// See [`SFDISK`].
+pub const MKFS_FAT: &str = "/sbin/mkfs.vfat";
+/// See [`SFDISK`].
+pub const MKFS_EXT4: &str = crate::node::disk::MKFS;
+
+/// Makes a card with U-Boot's scripts on it, and boots it.
+pub static U_BOOT: [Need; 8] = [
+    program(&["u-boot-tools"], "mkimage"),
+    program(&["mtools"], "mcopy"),
+    program(&["device-tree-compiler"], "dtc"),
+    program(&["gcc-aarch64-linux-gnu"], "aarch64-linux-gnu-gcc"),
+    program(&["qemu-system-arm"], "qemu-system-aarch64"),
+    file(&["fdisk"], SFDISK),
+    file(&["dosfstools"], MKFS_FAT),
+    file(&["e2fsprogs"], MKFS_EXT4),
+];
+
 /// Builds what the documentation tells firmware projects to copy.
 pub static INTEGRATE: [Need; 1] = [program(&["cmake"], "cmake")];
 

@@ -2,6 +2,7 @@
 //!
 //! - [`level1`]: what needs package registries only; always run
 //! - [`level2`]: bitbake itself, where clones of the other layers are at hand
+//! - [`serial`]: a board in QEMU, through its serial port
 //! - [`clones`]: where those are, and at which commits
 //! - [`recipes`]: ours, as text
 //! - [`tracked`]: the repository's own files
@@ -14,6 +15,7 @@ mod clones;
 mod level1;
 mod level2;
 mod recipes;
+mod serial;
 mod tracked;
 
 use std::process::ExitCode;

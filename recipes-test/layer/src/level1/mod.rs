@@ -9,15 +9,21 @@
 //! - [`sources`]: the files that recipes name
 //! - [`licences`]: the licences that recipes and files name
 //! - [`compiler`]: the compiler that our release brings
+//! - [`kernel`]: the kernel's options
+//! - [`uboot`]: U-Boot's scripts, run by U-Boot
+//! - [`wks`]: the layouts of disks
 
 pub mod compiler;
 mod crates;
 mod devicetree;
 mod grub;
 pub mod kas;
+mod kernel;
 mod licences;
 mod openeuler;
 mod sources;
+mod uboot;
+mod wks;
 mod yaml;
 
 use anyhow::Result;
@@ -41,6 +47,9 @@ pub fn checks() -> Vec<Check> {
         licences::checks(),
         openeuler::checks(),
         compiler::checks(),
+        kernel::checks(),
+        uboot::checks(),
+        wks::checks(),
     ];
     areas.into_iter().flatten().collect()
 }

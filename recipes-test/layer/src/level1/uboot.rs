@@ -1,0 +1,233 @@
+//! The boot scripts of boards without UEFI, run by U-Boot: Debian's build for the Raspberry Pi 3, on QEMU's, with an SD card as
+//! `files/wic/micrun-raspberrypi.wks.in` describes it. Its environment is on the FAT partition, as on a product's; there are not
+//! two copies of it, which only our own build has.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use micrun_testkit::apt::{self, PrivateApt};
+use micrun_testkit::unpacked::once;
+use micrun_testkit::{Workspace, note, packages, shell};
+
+use super::Check;
+use crate::serial::Serial;
+
+/// The scripts.
+const SCRIPTS: &str = "meta-micrun/recipes-bsp/u-boot/files";
+/// What they start here, and the device tree that they are given.
+const STAND_INS: &str = "recipes-test/layer/u-boot";
+
+/// Where U-Boot comes from.
+const SUITE: &str = "bookworm";
+const PACKAGE: &str = "u-boot-rpi";
+const BINARY: &str = "usr/lib/u-boot/rpi_3/u-boot.bin";
+
+/// What the scripts' placeholders become.
+const ARGUMENTS: [(&str, &str); 3] = [
+    ("@XEN_ARGS@", "console=dtuart dom0_mem=512M"),
+    ("@DOM0_ARGS@", "console=hvc0 panic=10"),
+    ("@KERNEL_ARGS@", "console=ttyS1,115200 panic=10"),
+];
+
+/// Of the card and its partitions, in MiB. QEMU takes cards whose size is a power of two.
+const CARD: u64 = 128;
+const PARTITION: u64 = 32;
+const MIB: u64 = 1024 * 1024;
+
+pub fn checks() -> Vec<Check> {
+    vec![
+        Check {
+            name: "u-boot: a slot is tried as often as it may, then the other, then all again",
+            run: counts,
+        },
+        Check {
+            name: "u-boot: a slot that cannot be loaded is passed over, and Xen gets what it asks for",
+            run: passes_over,
+        },
+    ]
+}
+
+/// Neither slot is ever marked good.
+fn counts(workspace: &Workspace) -> Result<()> {
+    let board = Board::new(workspace, &[("Image", "Linux of A")], &[("Image", "Linux of B")])?;
+    let mut serial = board.start()?;
+    // As RAUC leaves them when it has tried a slot twice.
+    serial.stop_at_prompt(&["setenv BOOT_A_LEFT 1", "setenv BOOT_B_LEFT 1"])?;
+    serial.expect("Slot A, rootfs.0: 0 more boots")?;
+    serial.expect("STARTED Linux of A")?;
+    let tree = serial.expect("ENDED Linux of A")?;
+    let wanted =
+        "firmware.says=hello root=PARTLABEL=rootfs.0 ro rootwait rauc.slot=A console=ttyS1,115200 panic=10";
+    ensure!(tree.contains(wanted), "Linux is told something else than {wanted}: {tree}");
+    serial.expect("Slot B, rootfs.1: 0 more boots")?;
+    serial.expect("STARTED Linux of B")?;
+    serial.expect("root=PARTLABEL=rootfs.1 ro rootwait rauc.slot=B")?;
+    serial.expect("No slot has boots left: all of them get theirs back")?;
+    serial.expect("Slot A, rootfs.0: 2 more boots")?;
+    serial.expect("STARTED Linux of A")?;
+    Ok(())
+}
+
+/// Slot B is wanted, and empty, as it is on a new node; slot A has a hypervisor.
+fn passes_over(workspace: &Workspace) -> Result<()> {
+    let board = Board::new(workspace, &[("Image", "Dom0"), ("xen", "Xen")], &[])?;
+    let mut serial = board.start()?;
+    serial.stop_at_prompt(&["setenv BOOT_ORDER B A"])?;
+    serial.expect("Slot B, rootfs.1: 2 more boots")?;
+    serial.expect("Slot B cannot be booted")?;
+    serial.expect("Slot A, rootfs.0: 2 more boots")?;
+    serial.expect("STARTED Xen")?;
+    let tree = serial.expect("ENDED Xen")?;
+    let dom0 = "firmware.says=hello root=PARTLABEL=rootfs.0 ro rootwait rauc.slot=A console=hvc0 panic=10";
+    for wanted in [dom0, "console=dtuart dom0_mem=512M", "xen,multiboot-module", "xen,dom0-bootargs"] {
+        ensure!(tree.contains(wanted), "Xen's device tree lacks {wanted}: {tree}");
+    }
+    ensure!(!serial.seen().contains("could not convert"), "U-Boot refused a value: {}", serial.seen());
+    Ok(())
+}
+
+/// A board with its card.
+struct Board {
+    folder: tempfile::TempDir,
+    binary: PathBuf,
+}
+
+impl Board {
+    /// With these files in /boot of A and B, and what they say when they are started. A slot without any is empty.
+    fn new(workspace: &Workspace, a: &[(&str, &str)], b: &[(&str, &str)]) -> Result<Self> {
+        packages::ensure("running U-Boot's scripts", &[&packages::U_BOOT, &packages::RELEASES])?;
+        let board = Self {
+            folder: tempfile::tempdir().context("cannot make a temporary folder")?,
+            binary: binary(workspace)?,
+        };
+        let at = |name: &str| board.folder.path().join(name);
+        let mut dtc = Command::new("dtc");
+        dtc.args(["-q", "-I", "dts", "-O", "dtb", "-o"]).arg(at("board.dtb"));
+        shell::quietly(dtc.arg(workspace.root().join(STAND_INS).join("board.dts")))?;
+        board.scripts(&workspace.root().join(SCRIPTS))?;
+        for (name, files) in [("a", a), ("b", b)] {
+            board.slot(&workspace.root().join(STAND_INS), name, files)?;
+        }
+        board.firmware_partition()?;
+        board.card()?;
+        Ok(board)
+    }
+
+    fn scripts(&self, from: &Path) -> Result<()> {
+        let slot = from.join("slot.cmd.in");
+        let mut text =
+            fs::read_to_string(&slot).with_context(|| format!("cannot read {}", slot.display()))?;
+        for (placeholder, value) in ARGUMENTS {
+            ensure!(text.contains(placeholder), "{} has no {placeholder}", slot.display());
+            text = text.replace(placeholder, value);
+        }
+        let slot = self.folder.path().join("slot.cmd");
+        fs::write(&slot, text).with_context(|| format!("cannot write {}", slot.display()))?;
+        for (source, name) in [(from.join("boot.cmd"), "boot.scr"), (slot, "slot.scr")] {
+            let mut mkimage = Command::new("mkimage");
+            mkimage.args(["-A", "arm64", "-T", "script", "-C", "none", "-n", name, "-d"]).arg(source);
+            shell::quietly(mkimage.arg(self.folder.path().join(name)))?;
+        }
+        Ok(())
+    }
+
+    fn slot(&self, sources: &Path, name: &str, files: &[(&str, &str)]) -> Result<()> {
+        let (tree, image) = (self.folder.path().join(name), self.folder.path().join(format!("{name}.img")));
+        let boot = tree.join("boot");
+        fs::create_dir_all(&boot).with_context(|| format!("cannot create {}", boot.display()))?;
+        for (file, says) in files {
+            compile(sources, says, &boot.join(file))?;
+            fs::copy(self.folder.path().join("slot.scr"), boot.join("slot.scr"))
+                .with_context(|| format!("cannot fill {}", boot.display()))?;
+        }
+        let mut mkfs = Command::new(packages::MKFS_EXT4);
+        shell::quietly(mkfs.args(["-q", "-d"]).args([&tree, &image]).arg(format!("{PARTITION}M")))
+    }
+
+    fn firmware_partition(&self) -> Result<()> {
+        let image = self.folder.path().join("boot.img");
+        make(&image, PARTITION)?;
+        shell::quietly(Command::new(packages::MKFS_FAT).arg(&image))?;
+        let mut mcopy = Command::new("mcopy");
+        shell::quietly(mcopy.arg("-i").arg(&image).arg(self.folder.path().join("boot.scr")).arg("::"))
+    }
+
+    fn card(&self) -> Result<()> {
+        let card = self.folder.path().join("card.img");
+        make(&card, CARD)?;
+        let table: String = ["esp", "rootfs.0", "rootfs.1"]
+            .iter()
+            .map(|name| format!("size={PARTITION}MiB,name={name}\n"))
+            .collect();
+        // It takes the table from its input, which the shell has for it.
+        let mut sfdisk = Command::new("sh");
+        sfdisk
+            .args(["-c", "printf '%s' \"$1\" | \"$2\" -q \"$3\"", "sh"])
+            .arg(format!("label: gpt\n{table}"));
+        shell::quietly(sfdisk.arg(packages::SFDISK).arg(&card))?;
+        for (number, name) in ["boot.img", "a.img", "b.img"].iter().enumerate() {
+            // sfdisk starts at the first MiB.
+            let start = 1 + u64::try_from(number)? * PARTITION;
+            let mut dd = Command::new("dd");
+            dd.arg(format!("if={}", self.folder.path().join(name).display()));
+            dd.arg(format!("of={}", card.display())).args(["conv=notrunc", "bs=1M"]);
+            shell::quietly(dd.arg(format!("seek={start}")))?;
+        }
+        Ok(())
+    }
+
+    fn start(&self) -> Result<Serial> {
+        let mut qemu = Command::new("qemu-system-aarch64");
+        qemu.args(["-M", "raspi3b", "-display", "none", "-monitor", "none", "-kernel"]).arg(&self.binary);
+        qemu.arg("-dtb").arg(self.folder.path().join("board.dtb"));
+        let card = self.folder.path().join("card.img");
+        qemu.arg("-drive").arg(format!("if=sd,format=raw,file={}", card.display()));
+        // The second serial port is the one that a Pi's U-Boot uses.
+        Serial::start(qemu.args(["-serial", "null", "-serial", "stdio"]))
+    }
+}
+
+/// Compiles what stands for a kernel.
+fn compile(sources: &Path, says: &str, to: &Path) -> Result<()> {
+    let elf = to.with_extension("elf");
+    let mut gcc = Command::new("aarch64-linux-gnu-gcc");
+    gcc.args([
+        "-Os",
+        "-ffreestanding",
+        "-nostdlib",
+        "-static",
+        "-fno-pic",
+        "-mgeneral-regs-only",
+        "-mstrict-align",
+    ]);
+    gcc.args(["-Wall", "-Werror", "-Wl,--build-id=none"]).arg(format!("-DNAME=\"{says}\""));
+    gcc.arg(format!("-Wl,-T,{}", sources.join("kernel.ld").display()));
+    shell::quietly(gcc.arg("-o").arg(&elf).arg(sources.join("kernel.c")))?;
+    let mut objcopy = Command::new("aarch64-linux-gnu-objcopy");
+    shell::quietly(objcopy.args(["-O", "binary"]).arg(&elf).arg(to))?;
+    fs::remove_file(&elf).with_context(|| format!("cannot remove {}", elf.display()))
+}
+
+/// An empty file of so many MiB.
+fn make(path: &Path, size: u64) -> Result<()> {
+    let file = fs::File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    file.set_len(size * MIB).with_context(|| format!("cannot size {}", path.display()))
+}
+
+/// U-Boot; downloaded once.
+fn binary(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.kit("u-boot")?.join(SUITE);
+    let announce = || {
+        note(format_args!("fetching {PACKAGE} of Debian {SUITE}"));
+        Ok(())
+    };
+    once(&folder, announce, |part| {
+        let apt = PrivateApt::stable(&workspace.kit("apt")?.join("devicetree"), SUITE, &["arm64"])?;
+        let deb = apt.download(PACKAGE, part)?;
+        apt::unpack_only(&deb, &[BINARY], part)?;
+        fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))
+    })?;
+    Ok(folder.join(BINARY))
+}

@@ -155,6 +155,15 @@ pub static U_BOOT: [Need; 8] = [
     file(&["e2fsprogs"], MKFS_EXT4),
 ];
 
+/// What wic makes disks with.
+pub static WIC: [Need; 5] = [
+    program(&["mtools"], "mcopy"),
+    file(&["parted"], "/sbin/parted"),
+    file(&["fdisk"], SFDISK),
+    file(&["dosfstools"], MKFS_FAT),
+    file(&["e2fsprogs"], MKFS_EXT4),
+];
+
 /// Builds what the documentation tells firmware projects to copy.
 pub static INTEGRATE: [Need; 1] = [program(&["cmake"], "cmake")];
 

@@ -158,6 +158,8 @@ impl Layout {
         for part in &parts {
             ensure!(table == "gpt-hybrid" || !part.contains_key("--mbr"), "--mbr is for gpt-hybrid");
             let named = part.contains_key("--part-name") || part.contains_key("--part-type");
+            // sfdisk refuses a number where GPT has a GUID.
+            ensure!(table == "msdos" || !part.contains_key("--system-id"), "--system-id is for an MBR alone");
             ensure!(table != "msdos" || !named, "an MBR has neither names nor types of partitions");
         }
         Ok(Self { table, parts })

@@ -7,14 +7,20 @@
 //! - [`packages`]: what is in them
 //! - [`kas`]: the whole way of an integrator, but for what is fetched
 //! - [`licences`]: checksums of licences that OpenEmbedded ships
+//! - [`images`]: images and bundles, planned for each machine
+//! - [`wic`]: their disks
+//! - [`check_layer`]: what the Yocto Project asks of a layer
 
 mod bitbake;
 mod build;
+mod check_layer;
 mod compiler;
 mod environment;
+mod images;
 mod kas;
 mod licences;
 mod packages;
+mod wic;
 
 use anyhow::Result;
 use micrun_testkit::Workspace;
@@ -36,6 +42,9 @@ pub fn checks() -> Vec<Check> {
         build::checks(),
         packages::checks(),
         kas::checks(),
+        images::checks(),
+        wic::checks(),
+        check_layer::checks(),
     ];
     areas.into_iter().flatten().collect()
 }

@@ -9,6 +9,8 @@ use crate::clones::Clones;
 pub enum Kind {
     /// All recipes of all layers, to parse and to plan (`bitbake -n`), never to run: the sources are not at hand.
     Whole,
+    /// openembedded-core alone, to which `yocto-check-layer` adds a layer and what that depends on.
+    Core,
     /// Our recipes alone, built for this machine with its own tools.
     Native,
     /// Our recipes alone, built for an arm64 board with Debian's cross compilers.
@@ -31,8 +33,9 @@ const LAYERS: [(&str, &str); 11] = [
 ];
 
 /// `bblayers.conf`.
-pub fn bblayers(clones: &Clones, own: &[PathBuf]) -> String {
-    let theirs = LAYERS.iter().map(|(name, folder)| {
+pub fn bblayers(kind: Kind, clones: &Clones, own: &[PathBuf]) -> String {
+    let count = if kind == Kind::Core { 1 } else { LAYERS.len() };
+    let theirs = LAYERS[..count].iter().map(|(name, folder)| {
         let clone = clones.layer(name);
         if folder.is_empty() { clone } else { clone.join(folder) }
     });
@@ -47,6 +50,7 @@ pub fn bblayers(clones: &Clones, own: &[PathBuf]) -> String {
 pub fn local(kind: Kind, downloads: &Path) -> String {
     let special = match kind {
         Kind::Whole => WHOLE.to_owned(),
+        Kind::Core => "INIT_MANAGER = \"systemd\"\n".to_owned(),
         Kind::Native => OWN.to_owned(),
         Kind::Aarch64 => format!("{OWN}{AARCH64}"),
     };

@@ -74,13 +74,16 @@ impl Bitbake {
         user.reads(&clones.layer("bitbake").join("bin/bitbake"))?;
         write(&common.join("home/.gitconfig"), GIT)?;
         product::copy(workspace, user, &product)?;
-        let mut own = vec![product.join("meta-micrun"), product.join("recipes-test")];
-        if kind != Kind::Whole {
+        let mut own = Vec::new();
+        if kind != Kind::Core {
+            own.extend([product.join("meta-micrun"), product.join("recipes-test")]);
+        }
+        if matches!(kind, Kind::Native | Kind::Aarch64) {
             prepare_builds(workspace, &common, &downloads)?;
             own.push(product.join("recipes-test/layer/meta-stand-in"));
         }
         let local = conf::local(kind, &downloads);
-        let layers = conf::bblayers(clones, &own);
+        let layers = conf::bblayers(kind, clones, &own);
         let machine = "qemuarm64".to_owned();
         Ok(Self { user, common, dir, clones: clones.folder().to_owned(), local, layers, machine })
     }

@@ -9,6 +9,9 @@ use micrun_testkit::{Workspace, packages, shell, step};
 /// Set for the second run: everything is built and installed.
 const PREPARED: &str = "MICRUN_XTASK_PREPARED";
 
+/// Names clones of OpenEmbedded's layers, for tests that can make use of them.
+const LAYERS: &str = "MICRUN_OE_LAYERS";
+
 /// Does `prepare` as the user and `job` as root. Without root, sudo runs this program again with the same arguments
 /// for the second half.
 ///
@@ -55,6 +58,9 @@ pub fn as_root(workspace: &Workspace, program: OsString) -> Result<Command> {
     set(PREPARED, "1".into());
     set("CARGO_TARGET_DIR", workspace.target().into());
     set("PATH", std::env::var_os("PATH").unwrap_or_default());
+    if let Some(clones) = std::env::var_os(LAYERS) {
+        set(LAYERS, clones);
+    }
     command.arg(program);
     Ok(command)
 }

@@ -79,6 +79,9 @@ pub static CROSS: [Need; 2] = [
     file(&["libc6-dev-arm64-cross"], "/usr/aarch64-linux-gnu/include/stdio.h"),
 ];
 
+/// Runs scripts in Python.
+pub static PYTHON: [Need; 1] = [program(&["python3"], "python3")];
+
 /// What bitbake and openembedded-core ask of a machine, and what the tests of the layer build with in its place.
 pub static BITBAKE: [Need; 20] = [
     program(&["bzip2"], "bzip2"),

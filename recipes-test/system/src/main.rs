@@ -10,6 +10,7 @@
 //! - [`survivors`]: what becomes of whom when something dies
 //! - [`refusals`]: what the node cannot give
 //! - [`figures`]: what we cost beside Xen itself
+//! - [`oeqa`]: the cases that OpenEmbedded runs on an image, where its framework is at hand
 //!
 //! `cargo xtask test system` builds what this needs and runs it as root; arguments are those of libtest. What was typed
 //! in the nodes, and what came back, is in `<target>/kit/node/logs/<driver>/transcript.txt`.
@@ -20,6 +21,7 @@ mod figures;
 mod guests;
 mod leftovers;
 mod node;
+mod oeqa;
 mod refusals;
 mod stage;
 mod survivors;
@@ -29,7 +31,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Trial};
-use micrun_testkit::{Product, Profile, Workspace, cross};
+use micrun_testkit::{Product, Profile, Workspace, cross, note};
 
 use stage::{Driver, Place, Stage, Story};
 
@@ -75,13 +77,27 @@ fn trials() -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     for story in stories() {
         for place in places.iter().filter(|place| story.drivers.contains(&place.driver)) {
-            let place = place.clone();
-            trials.push(Trial::test(format!("{} / {}", place.driver.name(), story.name), move || {
-                place.run(story).map_err(|error| format!("{error:#}").into())
-            }));
+            trials.push(trial(place.clone(), story));
         }
     }
+    // Listed and counted as ignored, which is what "not run" is called there.
+    let is_here = oeqa::is_here();
+    for story in oeqa::stories() {
+        trials.extend(places.iter().map(|place| trial(place.clone(), story).with_ignored_flag(!is_here)));
+    }
+    if !is_here {
+        note(format_args!(
+            "NOT RUN: the cases of testimage: no OpenEmbedded framework. {} names a folder with clones of it",
+            oeqa::CLONES
+        ));
+    }
     Ok(trials)
+}
+
+fn trial(place: Arc<Place>, story: Story) -> Trial {
+    Trial::test(format!("{} / {}", place.driver.name(), story.name), move || {
+        place.run(story).map_err(|error| format!("{error:#}").into())
+    })
 }
 
 fn stories() -> Vec<Story> {

@@ -3,6 +3,7 @@
 //! - [`crates`]: the recipes' list of crates against Cargo.lock
 //! - [`devicetree`]: overlays: dtc, and the tree of the board they are for
 //! - [`grub`]: what GRUB reads: its parser, the commands that its image has
+//! - [`firmware`]: recipes of firmware, and the cases that run on an image with it
 //! - [`kas`]: the descriptions of builds, their locks, what documents make of them
 //! - [`openeuler`]: the layer and the feature for openEuler Embedded
 //! - [`yaml`]: every other file in YAML
@@ -16,6 +17,7 @@
 pub mod compiler;
 mod crates;
 mod devicetree;
+mod firmware;
 mod grub;
 pub mod kas;
 mod kernel;
@@ -41,6 +43,7 @@ pub fn checks() -> Vec<Check> {
         crates::checks(),
         devicetree::checks(),
         grub::checks(),
+        firmware::checks(),
         kas::checks(),
         yaml::checks(),
         sources::checks(),

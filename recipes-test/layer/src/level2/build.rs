@@ -34,7 +34,8 @@ pub fn packages(workspace: &Workspace, clones: &Clones) -> Result<PathBuf> {
     Ok(bitbake.dir().join("tmp/deploy/deb"))
 }
 
-fn development(workspace: &Workspace, clones: &Clones) -> Result<Bitbake> {
+/// A build of this clone, as it is.
+pub fn development(workspace: &Workspace, clones: &Clones) -> Result<Bitbake> {
     Ok(Bitbake::new(workspace, clones, DIRECTORY, Kind::Aarch64)?.set(DEVELOPMENT).set(MANUAL))
 }
 
@@ -53,13 +54,16 @@ fn arm64(workspace: &Workspace, clones: &Clones) -> Result<()> {
 
 /// The release is not out while it is worked on: its tag is made in the copy of this clone, which git is told to take
 /// in place of the project's server.
-fn release(workspace: &Workspace, clones: &Clones) -> Result<()> {
-    let bitbake = Bitbake::new(workspace, clones, "release", Kind::Native)?;
+pub fn from_tag(bitbake: Bitbake) -> Result<Bitbake> {
     let commit = bitbake.tag(&format!("v{}", env!("CARGO_PKG_VERSION")))?;
     let source = bitbake.product();
-    let bitbake = bitbake
+    Ok(bitbake
         .set(&format!("SRCREV:pn-micrun-image-builder-native = \"{commit}\""))
-        .set(&format!("MICRUN_GIT = \"git://{};protocol=file\"", source.display()));
+        .set(&format!("MICRUN_GIT = \"git://{};protocol=file\"", source.display())))
+}
+
+fn release(workspace: &Workspace, clones: &Clones) -> Result<()> {
+    let bitbake = from_tag(Bitbake::new(workspace, clones, "release", Kind::Native)?)?;
     bitbake.run(&["micrun-image-builder-native"])?;
     runs(&bitbake, "micrun-image-builder")
 }

@@ -10,6 +10,7 @@
 //! - [`images`]: images and bundles, planned for each machine
 //! - [`wic`]: their disks
 //! - [`check_layer`]: what the Yocto Project asks of a layer
+//! - [`firmware`]: the class for firmware, and recipes that use it
 
 mod bitbake;
 mod build;
@@ -17,6 +18,7 @@ mod check_layer;
 mod compiler;
 mod environment;
 mod images;
+mod firmware;
 mod kas;
 mod licences;
 mod packages;
@@ -41,6 +43,7 @@ pub fn checks() -> Vec<Check> {
         licences::checks(),
         build::checks(),
         packages::checks(),
+        firmware::checks(),
         kas::checks(),
         images::checks(),
         wic::checks(),

@@ -109,6 +109,12 @@ pub static BITBAKE: [Need; 20] = [
     },
 ];
 
+/// Runs a program for arm64 Linux that needs no more than a libc.
+pub static USER_EMULATION: [Need; 2] = [
+    program(&["qemu-user"], "qemu-aarch64"),
+    file(&["libc6-arm64-cross"], "/usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1"),
+];
+
 /// Assembles and boots the arm64 node.
 pub static NODE: [Need; 6] = [
     program(&["qemu-system-arm"], "qemu-system-aarch64"),

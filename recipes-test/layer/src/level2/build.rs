@@ -16,8 +16,9 @@ const DIRECTORY: &str = "native";
 /// As a product would switch it on, see meta-micrun/README.md.
 const DEVELOPMENT: &str = "require conf/include/micrun-development.inc";
 
-/// Manual pages are off by default.
-const MANUAL: &str = "DISTRO_FEATURES:append = \" api-documentation\"";
+/// As `api-documentation` in DISTRO_FEATURES would, without the index of all pages, which QEMU makes.
+const MANUAL: &str = "PACKAGECONFIG:append:pn-micrun = \" manpages\"\n\
+                      PACKAGECONFIG:append:pn-micrun-image-builder = \" manpages\"";
 
 pub fn checks() -> Vec<Check> {
     vec![
@@ -30,7 +31,7 @@ pub fn checks() -> Vec<Check> {
 /// Where the packages for arm64 are after [`arm64`].
 pub fn packages(workspace: &Workspace, clones: &Clones) -> Result<PathBuf> {
     let bitbake = development(workspace, clones)?;
-    bitbake.run(&["micrun", "micrun-image-builder"])?;
+    bitbake.run(&["micrun", "micrun-guests", "micrun-image-builder"])?;
     Ok(bitbake.dir().join("tmp/deploy/deb"))
 }
 

@@ -2,12 +2,13 @@
 //! themselves against those of the node that the system tests boot.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use micrun_testkit::node::INSTALLED;
-use micrun_testkit::{Workspace, apt, shell};
+use micrun_testkit::{Workspace, apt, note, packages as needed, shell};
 
 use super::{Check, build};
 use crate::clones::Clones;
@@ -35,6 +36,8 @@ pub fn checks() -> Vec<Check> {
             name: "packages and the node of the system tests have the same files",
             run: same_as_on_the_node,
         },
+        Check { name: "the packaged tests pass, under emulation", run: tests },
+        Check { name: "bills of materials name the packages", run: bills },
         Check { name: "configuration is marked as such, so that updates keep it", run: configuration },
     ]
 }
@@ -126,6 +129,55 @@ fn same_as_on_the_node(workspace: &Workspace, clones: &Clones) -> Result<()> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// `micrun-ptest` as a node would run it, but for the kernel.
+fn tests(workspace: &Workspace, clones: &Clones) -> Result<()> {
+    needed::ensure("running packaged tests", &[&needed::USER_EMULATION])?;
+    let packages = Packages::build(workspace, clones)?;
+    let ptest = packages.root.path().join("usr/lib/micrun/ptest");
+    let (programs, arm64) = (ptest.join("tests"), ptest.join("arm64"));
+    let preparing = || format!("cannot prepare {}", programs.display());
+    std::fs::rename(&programs, &arm64)
+        .and_then(|()| std::fs::create_dir(&programs))
+        .with_context(preparing)?;
+    for program in arm64.read_dir().with_context(preparing)? {
+        let program = program.with_context(preparing)?;
+        let script = format!(
+            "#!/bin/sh\nexec qemu-aarch64 -L /usr/aarch64-linux-gnu '{}'\n",
+            program.path().display()
+        );
+        let to = programs.join(program.file_name());
+        std::fs::write(&to, script)
+            .and_then(|()| std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o755)))
+            .with_context(preparing)?;
+    }
+    let said = shell::output(&mut Command::new(ptest.join("run-ptest")))?;
+    let passed = said.lines().filter(|line| line.starts_with("PASS: ")).count();
+    note(format_args!("{passed} tests passed"));
+    ensure!(passed > 100 && !said.contains("FAIL: "), "the packaged tests said\n{said}");
+    Ok(())
+}
+
+/// SPDX 3.0, a document for each package.
+fn bills(workspace: &Workspace, clones: &Clones) -> Result<()> {
+    let folder = build::packages(workspace, clones)?.join("../spdx/3.0.1");
+    let mut found = Command::new("find");
+    let found = shell::output(found.arg(&folder).args(["-path", "*/packages/*", "-name", "*.spdx.json"]))?;
+    for package in ["micrun", "micrun-import", "micrun-image-builder"] {
+        let file = format!("/package-{package}.spdx.json");
+        let path = found.lines().find(|path| path.ends_with(&file));
+        let path = Path::new(path.with_context(|| format!("no bill of materials of {package} in\n{found}"))?);
+        let text = String::from_utf8_lossy(&read(path)?).into_owned();
+        for part in [
+            format!("\"name\": \"{package}\""),
+            format!("\"software_packageVersion\": \"{}\"", env!("CARGO_PKG_VERSION")),
+            "MulanPSL-2.0".to_owned(),
+        ] {
+            ensure!(text.contains(&part), "{} does not say {part}", path.display());
+        }
+    }
+    Ok(())
 }
 
 /// Every file below /etc.

@@ -100,6 +100,7 @@ HOSTTOOLS += "aarch64-linux-gnu-ar aarch64-linux-gnu-as aarch64-linux-gnu-cpp aa
 HOSTTOOLS += "aarch64-linux-gnu-gcc aarch64-linux-gnu-ld aarch64-linux-gnu-nm aarch64-linux-gnu-objcopy"
 HOSTTOOLS += "aarch64-linux-gnu-objdump aarch64-linux-gnu-ranlib aarch64-linux-gnu-readelf"
 HOSTTOOLS += "aarch64-linux-gnu-strings aarch64-linux-gnu-strip"
+HOSTTOOLS += "aarch64-linux-gnu-gcc-ar aarch64-linux-gnu-gcc-nm aarch64-linux-gnu-gcc-ranlib"
 ASSUME_PROVIDED += "binutils-cross-aarch64 gcc-cross-aarch64 libstd-rs"
 ASSUME_PROVIDED += "virtual/cross-binutils virtual/cross-c++ virtual/cross-cc virtual/compilerlibs virtual/libc"
 ASSUME_PROVIDED += "elfutils-native opkg-utils-native patch-replacement-native patchelf-native texinfo-dummy-native"

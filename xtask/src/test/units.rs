@@ -1,6 +1,7 @@
 //! systemd's units, with `systemd-analyze verify`. They are looked at in a root of their own, since the programs that they
 //! start are not those of this machine.
 
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -32,6 +33,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
             names.push(name.to_owned());
         }
     }
+    names.extend(drop_ins(workspace, root, &folder)?);
     let mut verify = Command::new("systemd-analyze");
     verify.arg("verify").arg(format!("--root={}", root.display()));
     verify.args(["--man=no", "--recursive-errors=no"]).args(names);
@@ -40,6 +42,29 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success() && said.trim().is_empty(), "systemd finds fault with a unit:\n{said}");
     Ok(())
+}
+
+/// Each tracked drop-in, with a service of its own to change: which unit it is for is said by the recipe that installs it. What is for
+/// systemd itself ([Manager]) is not among them; the node's boot shows that.
+fn drop_ins(workspace: &Workspace, root: &Path, folder: &Path) -> Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for file in tracked(workspace)?.iter().filter(|file| file.ends_with(".conf")) {
+        let text =
+            std::fs::read(workspace.root().join(file)).with_context(|| format!("cannot read {file}"))?;
+        let Ok(text) = String::from_utf8(text) else { continue };
+        if !text.lines().any(|line| matches!(line, "[Unit]" | "[Service]")) {
+            continue;
+        }
+        // Its message begins with the drop-in's own name.
+        let name = format!("drop-in-{}.service", names.len());
+        write(&folder.join(&name), "[Service]\nExecStart=/usr/bin/true\n", 0o644)?;
+        write(&folder.join(format!("{name}.d")).join(file.replace('/', "-")), &text, 0o644)?;
+        for program in programs(&text).chain(["usr/bin/true"]).filter(|program| !program.is_empty()) {
+            write(&root.join(program), "", 0o755)?;
+        }
+        names.push(name.into());
+    }
+    Ok(names)
 }
 
 /// What it starts, relative to the root.

@@ -57,6 +57,9 @@ fn reference(workspace: &Workspace, clones: &Clones) -> Result<()> {
 fn product(workspace: &Workspace, clones: &Clones) -> Result<()> {
     let kas = Kas::new(workspace, clones, "kas-product")?;
     let folder = kas.bitbake.dir().join("repository");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let files = copy_product(workspace, &folder, &kas.bitbake.product())?;
     fs::write(folder.join("offline.yml"), OFFLINE).context("cannot write offline.yml")?;
@@ -73,6 +76,10 @@ fn product(workspace: &Workspace, clones: &Clones) -> Result<()> {
         ("RAUC_BUNDLE_VERSION", "1.0.0"),
         ("RAUC_KEY_FILE", KEY),
     ])?;
+    let trust = kas.bitbake.dir().join("meta-rauc/recipes-core/rauc/rauc-conf.bb");
+    let trust = kas.variables(&folder, &files, &trust.display().to_string())?;
+    let paths = trust.value("FILESEXTRAPATHS")?;
+    ensure!(!paths.contains("micrun-dev-keys"), "its nodes would trust our keys for a desk: {paths}");
     kas.variables(&folder, &files, "meta-gateway/recipes-firmware/motor-control/motor-control_1.4.0.bb")?
         .are(&[("MICRUN_FIRMWARE_BOARD", "xen_arm64")])
 }

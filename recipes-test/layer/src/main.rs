@@ -63,14 +63,25 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
         // Listed and counted as ignored, which is what "not run" is called there.
         trials.push(trial.with_ignored_flag(!is_here));
     }
-    if clones.is_none() {
-        note(format_args!(
-            "NOT RUN: level 2, {} checks with bitbake: no layer clones. {} names a folder of them, see docs/layer-tests.md",
-            level2::checks().len(),
-            clones::VARIABLE
-        ));
+    let left_out = clones.is_none() && !arguments.list;
+    if left_out {
+        not_run();
     }
-    Ok(libtest_mimic::run(arguments, trials))
+    let conclusion = libtest_mimic::run(arguments, trials);
+    if left_out {
+        // The last that is read.
+        not_run();
+    }
+    Ok(conclusion)
+}
+
+/// A level that did not run must not look as if it had.
+fn not_run() {
+    note(format_args!(
+        "NOT RUN: level 2, {} checks with bitbake: no layer clones. {} names a folder of them, see docs/layer-tests.md",
+        level2::checks().len(),
+        clones::VARIABLE
+    ));
 }
 
 fn told(result: Result<()>) -> Result<(), libtest_mimic::Failed> {

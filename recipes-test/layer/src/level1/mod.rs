@@ -8,6 +8,7 @@
 //! - [`openeuler`]: the layer and the feature for openEuler Embedded
 //! - [`yaml`]: every other file in YAML
 //! - [`sources`]: the files that recipes name
+//! - [`oelint`]: OpenEmbedded's style guide
 //! - [`licences`]: the licences that recipes and files name
 //! - [`compiler`]: the compiler that our release brings
 //! - [`kernel`]: the kernel's options
@@ -22,6 +23,7 @@ mod grub;
 pub mod kas;
 mod kernel;
 mod licences;
+mod oelint;
 mod openeuler;
 mod sources;
 mod uboot;
@@ -47,6 +49,7 @@ pub fn checks() -> Vec<Check> {
         kas::checks(),
         yaml::checks(),
         sources::checks(),
+        oelint::checks(),
         licences::checks(),
         openeuler::checks(),
         compiler::checks(),

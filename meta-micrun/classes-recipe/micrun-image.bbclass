@@ -63,6 +63,8 @@ IMAGE_ROOTFS_EXTRA_SPACE = "0"
 
 IMAGE_LINGUAS = ""
 
+# Of all that wic could use, what our layouts do. Each board names its boot loader below.
+WKS_FILE_DEPENDS = "bmaptool-native dosfstools-native e2fsprogs-native mtools-native"
 do_image_wic[depends] += "${@micrun_boot_depends(d)}"
 
 # Machines whose kernel finds its disk with modules have an initramfs, which goes into the slot as well.

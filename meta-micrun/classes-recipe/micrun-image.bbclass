@@ -44,7 +44,7 @@ MICRUN_NODE_INSTALL = "\
 
 # What each slot's own /boot holds beside kernel and hypervisor.
 MICRUN_SLOT_BOOT ??= "micrun-grub"
-MICRUN_SLOT_BOOT:rpi ??= "micrun-u-boot-script"
+MICRUN_SLOT_BOOT:rpi ??= "micrun-u-boot-script libubootenv-bin u-boot-env"
 
 # What the disk comes as: by default for whoever writes it to a card.
 MICRUN_DISK_TYPES ??= "wic.zst wic.bmap"

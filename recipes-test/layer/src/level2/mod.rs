@@ -5,6 +5,7 @@
 //! - [`compiler`]: the compiler of the clones
 //! - [`build`]: real builds of our recipes
 //! - [`packages`]: what is in them
+//! - [`devicetree`]: the overlay for the Raspberry Pi
 //! - [`kas`]: the whole way of an integrator, but for what is fetched
 //! - [`licences`]: checksums of licences that OpenEmbedded ships
 //! - [`images`]: images and bundles, planned for each machine
@@ -16,6 +17,7 @@ mod bitbake;
 mod build;
 mod check_layer;
 mod compiler;
+mod devicetree;
 mod environment;
 mod firmware;
 mod images;
@@ -44,6 +46,7 @@ pub fn checks() -> Vec<Check> {
         build::checks(),
         packages::checks(),
         firmware::checks(),
+        devicetree::checks(),
         kas::checks(),
         images::checks(),
         wic::checks(),

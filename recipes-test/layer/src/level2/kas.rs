@@ -47,6 +47,7 @@ fn reference(workspace: &Workspace, clones: &Clones) -> Result<()> {
         ("QB_DEFAULT_FSTYPE", "wic"),
         ("QB_DEFAULT_KERNEL", "none"),
         ("QB_DEFAULT_BIOS", "QEMU_EFI.fd"),
+        ("PREFERRED_PROVIDER_virtual/bootloader", "edk2-firmware"),
         ("QB_MACHINE", "-machine virt,virtualization=on,gic-version=3,acpi=off"),
         ("EFI_PROVIDER", "grub-efi"),
         ("IMAGE_FSTYPES", "ext4 wic"),

@@ -26,9 +26,10 @@ RDEPENDS:${PN} = "\
     micrun-import \
 "
 
+# This layer has no recipe of the mica daemon: openEuler's or a product's layer brings both. Without it, guests run on Xen and
+# in QEMU all the same.
 SUMMARY:${PN}-mcs = "micad and what it talks to firmware through"
-RDEPENDS:${PN}-mcs = "mcs"
-RRECOMMENDS:${PN}-mcs = "mcs-km"
+RRECOMMENDS:${PN}-mcs = "mcs mcs-km"
 
 # xl and its daemons. The whole of xen-tools would bring QEMU, Perl and Python for guests that are no firmware.
 SUMMARY:${PN}-xen = "Dom0's tools, as far as firmware needs them"

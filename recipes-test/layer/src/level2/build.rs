@@ -11,7 +11,7 @@ use super::bitbake::{Bitbake, Kind};
 use crate::clones::Clones;
 
 /// One build directory for both kinds of machines: manual pages are written by what runs during the build.
-const DIRECTORY: &str = "native";
+const DIRECTORY: &str = "recipes";
 
 /// As a product would switch it on, see meta-micrun/README.md.
 const DEVELOPMENT: &str = "require conf/include/micrun-development.inc";

@@ -178,8 +178,8 @@ fn bills(workspace: &Workspace, clones: &Clones) -> Result<()> {
         let path = Path::new(path.with_context(|| format!("no bill of materials of {package} in\n{found}"))?);
         let text = String::from_utf8_lossy(&read(path)?).into_owned();
         for part in [
-            format!("\"name\": \"{package}\""),
-            format!("\"software_packageVersion\": \"{}\"", env!("CARGO_PKG_VERSION")),
+            format!("\"name\":\"{package}\""),
+            format!("\"software_packageVersion\":\"{}\"", env!("CARGO_PKG_VERSION")),
             "MulanPSL-2.0".to_owned(),
         ] {
             ensure!(text.contains(&part), "{} does not say {part}", path.display());

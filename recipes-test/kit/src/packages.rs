@@ -128,6 +128,16 @@ pub static NODE: [Need; 6] = [
 /// Checks what GRUB reads.
 pub static GRUB: [Need; 1] = [program(&["grub-common"], "grub-script-check")];
 
+/// Makes a disk with two slots, and bundles for it.
+pub static SLOTS: [Need; 6] = [
+    file(&["fdisk"], crate::node::slots::SFDISK),
+    file(&["dosfstools"], crate::node::slots::MKFS_VFAT),
+    program(&["mtools"], "mcopy"),
+    program(&["grub-common"], "grub-mkimage"),
+    program(&["squashfs-tools"], "mksquashfs"),
+    program(&["openssl"], "openssl"),
+];
+
 /// Compiles libFuzzer, which is C++.
 pub static FUZZ: [Need; 1] = [program(&["g++"], "c++")];
 

@@ -11,6 +11,7 @@
 //! - [`refusals`]: what the node cannot give
 //! - [`figures`]: what we cost beside Xen itself
 //! - [`oeqa`]: the cases that OpenEmbedded runs on an image, where its framework is at hand
+//! - [`updates`]: nodes with two slots: what is booted, marked good, rolled back, refused
 //!
 //! `cargo xtask test system` builds what this needs and runs it as root; arguments are those of libtest. What was typed
 //! in the nodes, and what came back, is in `<target>/kit/node/logs/<driver>/transcript.txt`.
@@ -25,6 +26,7 @@ mod oeqa;
 mod refusals;
 mod stage;
 mod survivors;
+mod updates;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,7 +35,7 @@ use anyhow::Result;
 use libtest_mimic::{Arguments, Trial};
 use micrun_testkit::{Product, Profile, Workspace, cross, note};
 
-use stage::{Driver, Place, Stage, Story};
+use stage::{Driver, Place, Stage, Story, Supplies};
 
 /// Nodes at a time: each is one emulated CPU, and two cores are what we count on.
 const THREADS: usize = 2;
@@ -43,7 +45,7 @@ const SHELL: &str = "--shell";
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(SHELL) {
-        return match places().and_then(|places| places[0].shell()) {
+        return match supplies().and_then(|supplies| places(&supplies)[0].shell()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("error: {error:#}");
@@ -62,18 +64,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// A node for each driver; none is booted yet.
-fn places() -> Result<Vec<Arc<Place>>> {
+fn supplies() -> Result<Supplies> {
     let workspace = Workspace::find()?;
     let product = Product::find(&workspace, Profile::Release)?;
     let programs = cross::find(&workspace, Profile::Release)?;
-    let place = |driver| Arc::new(Place::new(&workspace, &product, &programs, driver));
-    Ok(Driver::ALL.iter().copied().map(place).collect())
+    Ok(Supplies { workspace, product, programs })
+}
+
+/// A node for each driver; none is booted yet.
+fn places(supplies: &Supplies) -> Vec<Arc<Place>> {
+    Driver::ALL.iter().map(|driver| Arc::new(Place::new(supplies, *driver))).collect()
 }
 
 /// Every story on every node. Neighbours in the list run at the same time, so they use different nodes.
 fn trials() -> Result<Vec<Trial>> {
-    let places = places()?;
+    let supplies = supplies()?;
+    let places = places(&supplies);
     let mut trials = Vec::new();
     for story in stories() {
         for place in places.iter().filter(|place| story.drivers.contains(&place.driver)) {
@@ -91,6 +97,7 @@ fn trials() -> Result<Vec<Trial>> {
             oeqa::CLONES
         ));
     }
+    trials.extend(updates::trials(&supplies));
     Ok(trials)
 }
 

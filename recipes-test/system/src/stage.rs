@@ -44,13 +44,19 @@ impl Driver {
     }
 }
 
+/// What a node is made from.
+#[derive(Clone)]
+pub struct Supplies {
+    pub workspace: Workspace,
+    pub product: Product,
+    /// The folder of our programs for the node.
+    pub programs: PathBuf,
+}
+
 /// One node with its trials.
 pub struct Place {
     pub driver: Driver,
-    workspace: Workspace,
-    product: Product,
-    /// The folder of our programs for the node.
-    programs: PathBuf,
+    supplies: Supplies,
     /// Locked by the trial that runs.
     running: Mutex<Option<Running>>,
 }
@@ -69,15 +75,43 @@ pub struct Stage<'a> {
     pub scratch: tempfile::TempDir,
 }
 
-impl Place {
-    pub fn new(workspace: &Workspace, product: &Product, programs: &Path, driver: Driver) -> Self {
-        Self {
-            driver,
-            workspace: workspace.clone(),
-            product: product.clone(),
-            programs: programs.to_owned(),
-            running: Mutex::new(None),
+impl Supplies {
+    /// Our programs, the files that the recipes of a product install, and two images for its import service.
+    pub fn additions(&self) -> Result<Vec<Addition>> {
+        let program = |name: &str| Addition { from: self.programs.join(name), to: format!("usr/bin/{name}") };
+        let mut additions: Vec<Addition> = PROGRAMS.iter().map(|name| program(name)).collect();
+        let layer = self.workspace.root().join("meta-micrun");
+        additions.extend(INSTALLED.map(|(from, to)| Addition { from: layer.join(from), to: to.to_owned() }));
+        for (archive, firmware) in self.images()?.into_iter().zip(IMAGES) {
+            additions.push(Addition {
+                from: archive,
+                to: format!("usr/share/micrun/images/{}.tar", firmware.tag),
+            });
         }
+        Ok(additions)
+    }
+
+    /// The images of [`IMAGES`].
+    pub fn images(&self) -> Result<[PathBuf; 2]> {
+        let folder = self.workspace.kit("node")?.join("images");
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let archives = IMAGES.map(|firmware| folder.join(format!("{}.tar", firmware.tag)));
+        for (archive, firmware) in archives.iter().zip(IMAGES) {
+            // Nodes are put together side by side: nobody reads half of one.
+            let part = folder.join(format!("{}.{:?}", firmware.tag, std::thread::current().id()));
+            pack(&self.product, &firmware, &part, &[])?;
+            std::fs::rename(&part, archive).with_context(|| format!("cannot write {}", archive.display()))?;
+        }
+        Ok(archives)
+    }
+}
+
+/// What the import service finds on the node.
+const IMAGES: [Firmware; 2] = [OURS_XEN, OURS_XEN_VUART];
+
+impl Place {
+    pub fn new(supplies: &Supplies, driver: Driver) -> Self {
+        Self { driver, supplies: supplies.clone(), running: Mutex::new(None) }
     }
 
     /// Runs a story, and then looks that nothing is left of it. After a failure the next trial gets a fresh node.
@@ -105,7 +139,8 @@ impl Place {
         let word = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
         let name =
             format!("{}-failed-{}", self.driver.name(), story.name.chars().map(word).collect::<String>());
-        let (from, to) = (logs(&self.workspace, self.driver.name())?, logs(&self.workspace, &name)?);
+        let (from, to) =
+            (logs(&self.supplies.workspace, self.driver.name())?, logs(&self.supplies.workspace, &name)?);
         let doing = || format!("cannot keep the logs in {}", to.display());
         let _ = std::fs::remove_dir_all(&to);
         std::fs::create_dir_all(&to).with_context(doing)?;
@@ -124,8 +159,8 @@ impl Place {
     }
 
     fn boot(&self) -> Result<Running> {
-        let disks = Disks::assemble(&self.workspace, &self.additions()?)?;
-        let logs = logs(&self.workspace, self.driver.name())?;
+        let disks = Disks::assemble(&self.supplies.workspace, &self.supplies.additions()?)?;
+        let logs = logs(&self.supplies.workspace, self.driver.name())?;
         let node = Node::boot(&disks, &logs)?;
         note(format_args!(
             "the node ({}) was up after {:.1} s; what is typed there: {}",
@@ -140,27 +175,11 @@ impl Place {
         Ok(Running { node, clean })
     }
 
-    /// Our programs, the files that the recipes of a product install, and two images for its import service.
-    fn additions(&self) -> Result<Vec<Addition>> {
-        let program = |name: &str| Addition { from: self.programs.join(name), to: format!("usr/bin/{name}") };
-        let mut additions: Vec<Addition> = PROGRAMS.iter().map(|name| program(name)).collect();
-        let layer = self.workspace.root().join("meta-micrun");
-        additions.extend(INSTALLED.map(|(from, to)| Addition { from: layer.join(from), to: to.to_owned() }));
-        let images = self.workspace.kit("node")?.join("images");
-        std::fs::create_dir_all(&images).with_context(|| format!("cannot create {}", images.display()))?;
-        for firmware in [OURS_XEN, OURS_XEN_VUART] {
-            let from = images.join(format!("{}.tar", firmware.tag));
-            pack(&self.product, &firmware, &from, &[])?;
-            let to = format!("usr/share/micrun/images/{}.tar", firmware.tag);
-            additions.push(Addition { from, to });
-        }
-        Ok(additions)
-    }
-
     fn tell(&self, running: &Running, story: Story) -> Result<()> {
         let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
         running.node.remark(story.name);
-        let mut stage = Stage { driver: self.driver, node: &running.node, product: &self.product, scratch };
+        let mut stage =
+            Stage { driver: self.driver, node: &running.node, product: &self.supplies.product, scratch };
         (story.tell)(&mut stage)?;
         running.clean.assert_nothing_new(&running.node)
     }

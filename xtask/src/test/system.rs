@@ -29,8 +29,8 @@ pub fn shell(workspace: &Workspace) -> Result<()> {
 }
 
 fn prepare(workspace: &Workspace) -> Result<Command> {
-    let needs: [&[packages::Need]; 4] =
-        [&packages::DEMO, &packages::CROSS, &packages::NODE, &packages::RELEASES];
+    let needs: [&[packages::Need]; 5] =
+        [&packages::DEMO, &packages::CROSS, &packages::NODE, &packages::SLOTS, &packages::RELEASES];
     packages::ensure("the system tests", &needs)?;
     let boards = [firmware::OURS_XEN.board, firmware::OURS_XEN_VUART.board];
     Product::build(workspace, Profile::Release, &boards)?;

@@ -14,24 +14,30 @@ use crate::unpacked::once;
 use crate::{Workspace, note, shell};
 
 /// The release that the node runs: the oldest stable one whose Xen runs under QEMU's Arm.
-const SUITE: &str = "trixie";
-const PACKAGES: [&str; 18] = [
+pub const SUITE: &str = "trixie";
+const PACKAGES: [&str; 24] = [
     "bash",
     "busybox-static",
     "containerd",
     "coreutils",
     "dash",
+    "dbus",
+    "e2fsprogs",
     "findutils",
     "grep",
+    "grub-common",
     "gzip",
     "kmod",
     "linux-image-cloud-arm64",
     "mount",
     "procps",
+    "rauc",
+    "rauc-service",
     "runc",
     "sed",
     "systemd",
     "tar",
+    "udev",
     "util-linux",
     "xen-system-arm64",
 ];
@@ -53,16 +59,30 @@ const PRUNED: [&str; 9] = [
     "usr/lib/aarch64-linux-gnu/perl-base",
 ];
 
-/// The modules that the node loads.
-const MODULES: [&str; 8] = [
-    "drivers/virtio/virtio_mmio",
+/// The modules that the node loads, and those that they need.
+const MODULES: [&str; 22] = [
+    "arch/arm64/crypto/sha2-ce",
+    "arch/arm64/crypto/sha256-arm64",
+    "drivers/block/loop",
     "drivers/block/virtio_blk",
+    "drivers/md/dm-bufio",
+    "drivers/md/dm-mod",
+    "drivers/md/dm-verity",
+    "drivers/virtio/virtio_mmio",
+    "drivers/watchdog/softdog",
+    "drivers/watchdog/xen_wdt",
     "drivers/xen/xen-privcmd",
     "drivers/xen/xenfs/xenfs",
     "drivers/xen/xen-evtchn",
     "drivers/xen/xen-gntdev",
     "drivers/xen/xen-gntalloc",
+    "fs/fat/fat",
+    "fs/fat/vfat",
+    "fs/nls/nls_ascii",
+    "fs/nls/nls_cp437",
     "fs/overlayfs/overlay",
+    "fs/squashfs/squashfs",
+    "lib/reed_solomon/reed_solomon",
 ];
 
 /// Where kmod has it, which is not in every user's PATH.
@@ -83,7 +103,7 @@ impl Base {
         let base = Self(workspace.kit("node")?.join(format!("base-{:016x}", hasher.finish())));
         let announce = || {
             note(format_args!(
-                "fetching Debian {SUITE} for arm64: Xen, containerd, systemd, a kernel; 95 MB"
+                "fetching Debian {SUITE} for arm64: Xen, containerd, systemd, RAUC, a kernel; 104 MB"
             ));
             Ok(())
         };

@@ -26,8 +26,8 @@ const ENABLED: [&str; 7] = [
     "default.target",
 ];
 
-/// Units that this node does without, since each costs emulated seconds: nobody logs in, no hardware comes or goes.
-const MASKED: [&str; 18] = [
+/// Units that every node of the tests does without, since each costs emulated seconds: nobody logs in.
+pub(super) const MASKED: [&str; 14] = [
     "dpkg-db-backup.timer",
     "getty.target",
     "ldconfig.service",
@@ -40,12 +40,18 @@ const MASKED: [&str; 18] = [
     "systemd-logind.service",
     "systemd-random-seed.service",
     "systemd-tmpfiles-clean.timer",
+    "xen.service",
+    "xendomains.service",
+];
+
+/// Units that only a node with slots needs: no hardware comes or goes here, and nobody updates it.
+const SLOTS_ONLY: [&str; 6] = [
+    "dbus.service",
+    "dbus.socket",
     "systemd-udev-trigger.service",
     "systemd-udevd-control.socket",
     "systemd-udevd-kernel.socket",
     "systemd-udevd.service",
-    "xen.service",
-    "xendomains.service",
 ];
 
 /// Sparse: what the tests write into it goes into memory and is gone at the end.
@@ -124,7 +130,7 @@ impl Disks {
 pub const MKFS: &str = "/sbin/mkfs.ext4";
 
 /// The files below a folder, with their paths in it.
-fn overlay(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+pub(super) fn overlay(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(dir) = folders.pop() {
@@ -146,23 +152,39 @@ fn overlay(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
 /// Changes with everything that goes into the disks.
 fn fingerprint(base: &Base, files: &[(PathBuf, PathBuf)]) -> Result<u64> {
     let mut hasher = DefaultHasher::new();
-    (base.root(), initramfs::script(), ENABLED, MASKED, ROOT_SIZE, GRUB_CONFIGURATION, GRUB_MODULES)
+    (
+        base.root(),
+        initramfs::script(),
+        ENABLED,
+        MASKED,
+        SLOTS_ONLY,
+        ROOT_SIZE,
+        GRUB_CONFIGURATION,
+        GRUB_MODULES,
+    )
         .hash(&mut hasher);
+    hash_files(files, &mut hasher)?;
+    Ok(hasher.finish())
+}
+
+/// Their places and what they hold.
+pub(super) fn hash_files(files: &[(PathBuf, PathBuf)], hasher: &mut DefaultHasher) -> Result<()> {
     for (from, to) in files {
         let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
-        (to, bytes).hash(&mut hasher);
+        (to, bytes).hash(hasher);
     }
-    Ok(hasher.finish())
+    Ok(())
 }
 
 /// Removes the disks of other inputs: each set has a quarter of a gigabyte. Only under the lock of `once`: what another thread
 /// is making lies there, too.
-fn forget_others(folder: &Path, name: &str) -> Result<()> {
+pub(super) fn forget_others(folder: &Path, name: &str) -> Result<()> {
+    let kind = name.split_inclusive('-').next().unwrap_or(name);
     let doing = || format!("cannot tidy {}", folder.display());
     for entry in folder.read_dir().with_context(doing)? {
         let path = entry.with_context(doing)?.path();
         let other = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if other.starts_with("disks-") && !other.starts_with(name) {
+        if other.starts_with(kind) && !other.starts_with(name) {
             fs::remove_dir_all(&path).with_context(doing)?;
         }
     }
@@ -170,6 +192,14 @@ fn forget_others(folder: &Path, name: &str) -> Result<()> {
 }
 
 fn root(base: &Base, files: &[(PathBuf, PathBuf)], tree: &Path) -> Result<()> {
+    lay(base, files, tree)?;
+    link_units(tree, &ENABLED)?;
+    mask_units(tree, &MASKED)?;
+    mask_units(tree, &SLOTS_ONLY)
+}
+
+/// The base with files laid over it. systemd takes it for a root that it has seen before.
+pub(super) fn lay(base: &Base, files: &[(PathBuf, PathBuf)], tree: &Path) -> Result<()> {
     // Hard links: nothing below changes a file in place.
     shell::quietly(Command::new("cp").arg("-al").args([&base.root(), tree]))?;
     for (from, to) in files {
@@ -181,8 +211,17 @@ fn root(base: &Base, files: &[(PathBuf, PathBuf)], tree: &Path) -> Result<()> {
         }
         fs::copy(from, &to).with_context(doing)?;
     }
+    // Not a first boot: whatever systemd would do for that is done.
+    for stamp in ["etc/.updated", "var/.updated"] {
+        fs::write(tree.join(stamp), "").with_context(|| format!("cannot write {stamp}"))?;
+    }
+    Ok(())
+}
+
+/// Makes units start: `TARGET.wants/UNIT`, or `default.target`.
+pub(super) fn link_units(tree: &Path, links: &[&str]) -> Result<()> {
     let units = tree.join("etc/systemd/system");
-    for unit in ENABLED {
+    for unit in links {
         let name = unit.rsplit('/').next().unwrap_or(unit);
         let ours = units.join(name).exists();
         let target = match name {
@@ -192,14 +231,12 @@ fn root(base: &Base, files: &[(PathBuf, PathBuf)], tree: &Path) -> Result<()> {
         };
         link(&target, &units.join(unit))?;
     }
-    for unit in MASKED {
-        link("/dev/null", &units.join(unit))?;
-    }
-    // Not a first boot: whatever systemd would do for that is done.
-    for stamp in ["etc/.updated", "var/.updated"] {
-        fs::write(tree.join(stamp), "").with_context(|| format!("cannot write {stamp}"))?;
-    }
     Ok(())
+}
+
+/// Makes units never start.
+pub(super) fn mask_units(tree: &Path, units: &[&str]) -> Result<()> {
+    units.iter().try_for_each(|unit| link("/dev/null", &tree.join("etc/systemd/system").join(unit)))
 }
 
 fn esp(base: &Base, esp: &Path) -> Result<()> {

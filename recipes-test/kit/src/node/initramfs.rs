@@ -18,7 +18,8 @@ pub const ROOT_SERIAL: &str = "root";
 /// In this order.
 const MODULES: [&str; 2] = ["drivers/virtio/virtio_mmio", "drivers/block/virtio_blk"];
 
-/// The program of the first root.
+/// The program of the first root. The real one is the partition that the command line names, or else the disk with our
+/// serial number.
 pub fn script() -> String {
     let load: String =
         MODULES.iter().map(|module| format!("insmod /{}.ko\n", name(module))).collect::<Vec<_>>().concat();
@@ -28,11 +29,19 @@ pub fn script() -> String {
          /bin/busybox --install /bin\n\
          mount -t devtmpfs dev /dev\n\
          mount -t sysfs sys /sys\n\
+         mount -t proc proc /proc\n\
          {load}\
-         until disk=$(grep -l '^{ROOT_SERIAL}$' /sys/block/vd*/serial 2>/dev/null); do usleep 20000; done\n\
-         disk=${{disk#/sys/block/}}\n\
-         mount -t ext4 -o rw,noatime \"/dev/${{disk%/serial}}\" /root\n\
-         umount /sys\n\
+         wanted='^{ROOT_SERIAL}$' among='/sys/block/vd*/serial' how=rw,noatime\n\
+         for word in $(cat /proc/cmdline); do\n\
+         case $word in\n\
+         root=PARTLABEL=*) wanted=\"^PARTNAME=${{word#root=PARTLABEL=}}\\$\" among='/sys/block/vd*/vd*/uevent' ;;\n\
+         ro) how=ro ;;\n\
+         esac\n\
+         done\n\
+         until disk=$(grep -l \"$wanted\" $among 2>/dev/null); do usleep 20000; done\n\
+         disk=${{disk%/*}}\n\
+         mount -t ext4 -o $how \"/dev/${{disk##*/}}\" /root\n\
+         umount /sys /proc\n\
          mount -o move /dev /root/dev\n\
          exec switch_root /root /usr/sbin/init\n"
     )
@@ -44,7 +53,7 @@ pub fn script() -> String {
 /// If the base lacks a module or busybox, or there is no room.
 pub fn make(base: &Base, scratch: &Path, archive: &Path) -> Result<()> {
     let doing = || format!("cannot make {}", archive.display());
-    for folder in ["bin", "dev", "sys", "root"] {
+    for folder in ["bin", "dev", "proc", "sys", "root"] {
         fs::create_dir_all(scratch.join(folder)).with_context(doing)?;
     }
     fs::copy(base.root().join("usr/bin/busybox"), scratch.join("bin/busybox")).with_context(doing)?;

@@ -7,3 +7,51 @@ pub const INSTALLED: [(&str, &str); 4] = [
     ("recipes-containers/micrun/files/containerd-1/config.toml", "etc/containerd/config.toml"),
     ("recipes-mcs/mcs/files/micad.service", "usr/lib/systemd/system/micad.service"),
 ];
+
+/// What a node has besides that is updated by slots: recipes micrun-data, micrun-health, micrun-boot.
+pub const INSTALLED_WITH_SLOTS: [(&str, &str); 20] = [
+    ("recipes-bsp/grub/files/boot.cfg", "boot/boot.cfg"),
+    ("recipes-core/micrun-data/files/boot-efi.mount", "usr/lib/systemd/system/boot-efi.mount"),
+    ("recipes-core/micrun-data/files/data.mount", "usr/lib/systemd/system/data.mount"),
+    ("recipes-core/micrun-data/files/etc-mica.mount", "usr/lib/systemd/system/etc-mica.mount"),
+    ("recipes-core/micrun-data/files/etc-rancher.mount", "usr/lib/systemd/system/etc-rancher.mount"),
+    ("recipes-core/micrun-data/files/etc-xen.mount", "usr/lib/systemd/system/etc-xen.mount"),
+    ("recipes-core/micrun-data/files/micrun-boot-env", "usr/libexec/micrun-boot-env"),
+    (
+        "recipes-core/micrun-data/files/micrun-boot-env.service",
+        "usr/lib/systemd/system/micrun-boot-env.service",
+    ),
+    ("recipes-core/micrun-data/files/micrun-data", "usr/libexec/micrun-data"),
+    ("recipes-core/micrun-data/files/micrun-data.service", "usr/lib/systemd/system/micrun-data.service"),
+    ("recipes-core/micrun-data/files/var.mount", "usr/lib/systemd/system/var.mount"),
+    (
+        "recipes-core/micrun-health/files/boot-complete.conf",
+        "usr/lib/systemd/system/boot-complete.target.d/50-micrun.conf",
+    ),
+    (
+        "recipes-core/micrun-health/files/emergency.conf",
+        "usr/lib/systemd/system/emergency.target.d/50-micrun.conf",
+    ),
+    (
+        "recipes-core/micrun-health/files/micrun-emergency.service",
+        "usr/lib/systemd/system/micrun-emergency.service",
+    ),
+    ("recipes-core/micrun-health/files/micrun-health", "usr/libexec/micrun-health"),
+    (
+        "recipes-core/micrun-health/files/micrun-health.service",
+        "usr/lib/systemd/system/micrun-health.service",
+    ),
+    ("recipes-core/micrun-health/files/micrun-rollback", "usr/libexec/micrun-rollback"),
+    (
+        "recipes-core/micrun-health/files/micrun-rollback.service",
+        "usr/lib/systemd/system/micrun-rollback.service",
+    ),
+    (
+        "recipes-core/micrun-health/files/micrun-watchdog.service",
+        "usr/lib/systemd/system/micrun-watchdog.service",
+    ),
+    (
+        "recipes-core/micrun-health/files/watchdog.conf",
+        "usr/lib/systemd/system.conf.d/50-micrun-watchdog.conf",
+    ),
+];

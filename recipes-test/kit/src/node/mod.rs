@@ -3,6 +3,7 @@
 //!
 //! - [`base`]: what Debian gives: packages, unpacked
 //! - [`disk`]: the disks that are made from it and from our programs and files
+//! - [`slots`]: a disk with two slots and the bundles that update it; [`bundle`] makes those
 //! - `installed`: what a product's recipes put there
 //! - `initramfs`: from the kernel to the root file system
 //! - [`agent`]: programs in the node, with their streams
@@ -11,15 +12,17 @@
 
 pub mod agent;
 pub mod base;
+pub mod bundle;
 pub mod disk;
 mod initramfs;
 mod installed;
 mod machine;
+pub mod slots;
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,15 +33,16 @@ use agent::{Agent, Job};
 use disk::Disks;
 use machine::Machine;
 
-pub use installed::INSTALLED;
+pub use installed::{INSTALLED, INSTALLED_WITH_SLOTS};
 pub use machine::FIRMWARE;
 
 /// A running node. Dropped, it is switched off.
 #[derive(Debug)]
 pub struct Node {
     agent: Agent,
-    _machine: Machine,
+    machine: Machine,
     transcript: Mutex<File>,
+    start: Instant,
     /// How long it took from power on until all its units ran.
     pub boot: Duration,
 }
@@ -60,21 +64,58 @@ impl Node {
     /// # Errors
     /// If it does not come up, with the end of its serial log; or if a unit failed.
     pub fn boot(disks: &Disks, logs: &Path) -> Result<Self> {
-        let start = Instant::now();
         std::fs::create_dir_all(logs).with_context(|| format!("cannot create {}", logs.display()))?;
         let transcript = logs.join("transcript.txt");
         let transcript =
             File::create(&transcript).with_context(|| format!("cannot write {}", transcript.display()))?;
-        let (machine, agent) = Machine::start(disks, &logs.join("serial.log"))?;
-        let mut node =
-            Self { agent, _machine: machine, transcript: Mutex::new(transcript), boot: Duration::default() };
-        let state = node.try_run(&["systemctl", "is-system-running", "--wait"])?;
-        node.boot = start.elapsed();
-        if state.stdout.trim() != "running" {
-            let failed = node.run(&["systemctl", "--failed", "--no-legend", "--plain"])?;
-            bail!("the node is {}: {failed}\n{}", state.stdout.trim(), node.journal());
-        }
+        let serial = logs.join("serial.log");
+        let mut node = Self::switch_on(machine::with_disks(disks, &serial), &serial, transcript)?;
+        node.settle()?;
         Ok(node)
+    }
+
+    /// Switches a node with slots on and waits until somebody answers there: not until its units run. The disk keeps what
+    /// is written to it. Its transcript goes to the end of `transcript`.
+    ///
+    /// # Errors
+    /// If it does not come up, with the end of its serial log.
+    pub fn boot_slots(disk: &Path, stick: &Path, serial: &Path, transcript: &Path) -> Result<Self> {
+        let log = File::options().append(true).create(true).open(transcript);
+        let log = log.with_context(|| format!("cannot write {}", transcript.display()))?;
+        Self::switch_on(machine::with_slots(disk, stick, serial), serial, log)
+    }
+
+    fn switch_on(qemu: Command, serial: &Path, transcript: File) -> Result<Self> {
+        let start = Instant::now();
+        let (machine, agent) = Machine::start(qemu, serial)?;
+        Ok(Self { agent, machine, transcript: Mutex::new(transcript), start, boot: Duration::default() })
+    }
+
+    /// Waits until all its units run.
+    ///
+    /// # Errors
+    /// If one failed.
+    pub fn settle(&mut self) -> Result<()> {
+        let state = self.try_run(&["systemctl", "is-system-running", "--wait"])?;
+        self.boot = self.start.elapsed();
+        if state.stdout.trim() != "running" {
+            let failed = self.run(&["systemctl", "--failed", "--no-legend", "--plain"])?;
+            bail!("the node is {}: {failed}\n{}", state.stdout.trim(), self.journal());
+        }
+        Ok(())
+    }
+
+    /// Takes its power away. What it had not written yet is lost.
+    pub fn cut(self) {
+        self.remark("the power is cut");
+    }
+
+    /// Waits until it restarts or switches itself off, which ends the machine.
+    ///
+    /// # Errors
+    /// If it does neither.
+    pub fn wait_for_end(mut self) -> Result<()> {
+        self.machine.wait_for_end()
     }
 
     /// Runs a program to its end, without input.

@@ -103,14 +103,21 @@ fn builds(workspace: &Workspace, clones: &Clones) -> Result<()> {
     Ok(())
 }
 
+/// The second one declares a guest, too, which is no part of the image.
 fn elsewhere(workspace: &Workspace, clones: &Clones) -> Result<()> {
     let recipe = &RECIPES[1];
+    // Any file will do: nobody reads it here.
+    let guest = "${S}/VERSION";
+    let declares = format!("MICRUN_GUEST:pn-{} = \"{guest}\"", recipe.name);
     let mut archives = Vec::new();
-    for tmp in ["tmp", "tmp-in-a-folder-with-a-longer-name"] {
+    for (tmp, line) in [("tmp", ""), ("tmp-in-a-folder-with-a-longer-name", declares.as_str())] {
         let (bitbake, tmp) = bitbake(workspace, clones, tmp)?;
         // From its sources, not from what another build has left.
-        bitbake.run(&["-C", "unpack", recipe.name])?;
+        bitbake.set(line).run(&["-C", "unpack", recipe.name])?;
         archives.push(read(&deployed(&tmp, recipe.name, "oci.tar"))?);
+        let held = files_of(&tmp.join("deploy/deb/qemuarm64"), recipe.name)?;
+        let declared = format!("./usr/share/micrun/guests.d/{}.toml", recipe.name);
+        ensure!(held.contains(&declared) != line.is_empty(), "the package holds {held:?}");
     }
     ensure!(archives[0] == archives[1], "{} depends on where it is built", recipe.name);
     Ok(())

@@ -57,7 +57,9 @@ def main():
     cases, variables, packages = sys.argv[1:]
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     logger, line = logging.getLogger("oeqa"), Line()
-    td = dict(pair.split("=", 1) for pair in variables.split(",") if pair)
+    # Which bitbake always sets, and decorators rely on.
+    td = {"MLPREFIX": ""}
+    td.update(pair.split("=", 1) for pair in variables.split(",") if pair)
     context = OERuntimeTestContext(td, logger, Node(line, logger), set(packages.split(",")), None)
     context.loadTests([cases], modules=sorted(name[:-3] for name in os.listdir(cases) if name.endswith(".py")))
     all_cases = {case.id() for case in getSuiteCases(context.suites)}

@@ -2,6 +2,8 @@
 //! over HTTP2, in grpc's doc/PROTOCOL-HTTP2.md). `load` speaks to containerd with it, and so do the end-to-end tests;
 //! docs/decisions/0007-containerd-load.md says why it is our own.
 
+pub mod containerd;
+
 use std::fmt;
 use std::io;
 use std::path::Path;

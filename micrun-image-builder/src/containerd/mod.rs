@@ -5,10 +5,9 @@
 //! | `sink` | the order of calls: lease, blobs, manifests, image |
 //! | [`labels`] | what keeps content from the garbage collector, in containerd's own spelling |
 //! | [`namespace`] | containerd's namespaces by name |
-//! | `messages` | the few messages of containerd's API that are needed |
 //! | `error` | why it did not work, and what to try |
 //!
-//! The calls themselves are made by [`micrun_unix_grpc`].
+//! The calls themselves are made by [`micrun_unix_grpc`], which has the messages, too.
 //!
 //! Nothing is unpacked: containerd and Kubernetes do that when they make the first container, with the snapshotter that
 //! they use. docs/decisions/0007-containerd-load.md says why the client is our own.
@@ -18,8 +17,6 @@ pub mod namespace;
 
 #[cfg(unix)]
 mod error;
-#[cfg(unix)]
-mod messages;
 #[cfg(unix)]
 mod sink;
 

@@ -14,16 +14,23 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use micrun_image_spec::digest::{HashingReader, Sha256Digest};
+use micrun_unix_grpc::containerd::content::{
+    self, AbortRequest, ContentInfo, UpdateContentRequest, WriteAction, WriteContentRequest,
+    WriteContentResponse,
+};
+use micrun_unix_grpc::containerd::images::{
+    self, CreateImageRequest, NamedImage, Target, UpdateImageRequest,
+};
+use micrun_unix_grpc::containerd::node::{
+    self, CreateLeaseRequest, CreateLeaseResponse, DeleteLeaseRequest, ListNamespacesResponse,
+    VersionResponse,
+};
+use micrun_unix_grpc::containerd::{FieldMask, NAMESPACE, Nothing};
 use micrun_unix_grpc::{Call, Channel, GrpcError, Status};
 use oci_spec::image::Descriptor;
 use prost::Message;
 
 use super::labels::{self, Labels};
-use super::messages::{
-    AbortRequest, ContentInfo, CreateImageRequest, CreateLeaseRequest, CreateLeaseResponse,
-    DeleteLeaseRequest, FieldMask, ListNamespacesResponse, NamedImage, Nothing, Target, UpdateContentRequest,
-    UpdateImageRequest, VersionResponse, WriteAction, WriteContentRequest, WriteContentResponse, service,
-};
 use super::{ContainerdError, Namespace};
 use crate::image::{Epoch, Reference};
 use crate::source::read_full;
@@ -77,11 +84,11 @@ impl ContainerdSink {
     pub fn connect(address: &Path, namespace: &Namespace, name: Reference) -> Result<Self, ContainerdError> {
         let mut channel = Channel::connect(address).map_err(ContainerdError::connect(address.to_owned()))?;
         channel
-            .call::<VersionResponse>(service::VERSION, "Version", &Nothing {}, FIRST_PATIENCE)
+            .call::<VersionResponse>(node::VERSION, "Version", &Nothing {}, FIRST_PATIENCE)
             .map_err(ContainerdError::first_call(address.to_owned()))?;
         let take_lease = ContainerdError::call("make a lease");
         let lease = channel
-            .set_metadata("containerd-namespace", namespace.as_str())
+            .set_metadata(NAMESPACE, namespace.as_str())
             .and_then(|()| create_lease(&channel))
             .and_then(|lease| channel.set_metadata("containerd-lease", &lease).map(|()| lease))
             .map_err(take_lease)?;
@@ -95,7 +102,7 @@ impl ContainerdSink {
     /// If it does not answer.
     pub fn namespaces(&self) -> Result<Vec<String>, ContainerdError> {
         let list: ListNamespacesResponse =
-            self.call(service::NAMESPACES, "List", &Nothing {}, || "list its namespaces")?;
+            self.call(node::NAMESPACES, "List", &Nothing {}, || "list its namespaces")?;
         Ok(list.namespaces.into_iter().map(|namespace| namespace.name).collect())
     }
 
@@ -116,7 +123,7 @@ impl ContainerdSink {
         let digest = digest_of(blob)?;
         let request = WriteContentRequest { action: WriteAction::Stat.into(), ..request_for(blob) };
         for attempt in 1.. {
-            let opened = self.channel.open(service::CONTENT, "Write").and_then(|mut call| {
+            let opened = self.channel.open(content::SERVICE, "Write").and_then(|mut call| {
                 let answer: WriteContentResponse = self.channel.exchange(&mut call, &request)?;
                 Ok(Ingest { blob: digest, call, offset: u64::try_from(answer.offset).unwrap_or(0) })
             });
@@ -205,7 +212,7 @@ impl ContainerdSink {
     /// Has containerd forget what it has of an unfinished blob. Without that, the end of the lease does.
     fn abort(&self, blob: &Descriptor) {
         let request = AbortRequest { reference: request_for(blob).reference };
-        let _ = self.channel.call::<Nothing>(service::CONTENT, "Abort", &request, PATIENCE);
+        let _ = self.channel.call::<Nothing>(content::SERVICE, "Abort", &request, PATIENCE);
     }
 
     /// Puts a document with its labels. One that was there may have been put by somebody who wanted less of the image.
@@ -220,7 +227,7 @@ impl ContainerdSink {
             let paths = labels.keys().map(|key| format!("labels.{key}")).collect();
             let info = Some(ContentInfo { digest: digest.to_string(), labels });
             let request = UpdateContentRequest { info, update_mask: Some(FieldMask { paths }) };
-            self.call::<Nothing, _>(service::CONTENT, "Update", &request, || format!("label {digest}"))?;
+            self.call::<Nothing, _>(content::SERVICE, "Update", &request, || format!("label {digest}"))?;
         }
         Ok(())
     }
@@ -232,16 +239,17 @@ impl ContainerdSink {
             digest: root.digest().to_string(),
             size: root.size() as i64,
         };
-        let image = Some(NamedImage { name: self.name.to_string(), target: Some(target) });
+        let image =
+            Some(NamedImage { name: self.name.to_string(), target: Some(target), ..NamedImage::default() });
         let doing = || format!("name the image {}", self.name);
         let request = CreateImageRequest { image: image.clone() };
-        match self.channel.call::<Nothing>(service::IMAGES, "Create", &request, PATIENCE) {
+        match self.channel.call::<Nothing>(images::SERVICE, "Create", &request, PATIENCE) {
             Ok(Nothing {}) => Ok(()),
             Err(error) if error.is(Status::ALREADY_EXISTS) => {
                 // Labels that others gave the image stay.
                 let update_mask = Some(FieldMask { paths: vec!["target".to_owned()] });
                 let request = UpdateImageRequest { image, update_mask };
-                self.call::<Nothing, _>(service::IMAGES, "Update", &request, doing).map(drop)
+                self.call::<Nothing, _>(images::SERVICE, "Update", &request, doing).map(drop)
             }
             Err(error) => Err(ContainerdError::call(doing())(error)),
         }
@@ -252,8 +260,7 @@ impl ContainerdSink {
         match self.lease.take() {
             Some(id) => {
                 let request = DeleteLeaseRequest { id, sync };
-                self.call::<Nothing, _>(service::LEASES, "Delete", &request, || "give back the lease")
-                    .map(drop)
+                self.call::<Nothing, _>(node::LEASES, "Delete", &request, || "give back the lease").map(drop)
             }
             None => Ok(()),
         }
@@ -318,6 +325,6 @@ fn create_lease(channel: &Channel) -> Result<String, GrpcError> {
     let expires = Epoch::try_from(now + LEASE_SECONDS).unwrap_or_default();
     let labels = BTreeMap::from([("containerd.io/gc.expire".to_owned(), expires.to_string())]);
     let request = CreateLeaseRequest { labels };
-    let answer: CreateLeaseResponse = channel.call(service::LEASES, "Create", &request, PATIENCE)?;
+    let answer: CreateLeaseResponse = channel.call(node::LEASES, "Create", &request, PATIENCE)?;
     Ok(answer.lease.unwrap_or_default().id)
 }

@@ -1,10 +1,10 @@
 //! containerd's event service: what its subscribers see, in the order in which they see it.
 
 use anyhow::{Context as _, Result, ensure};
+use micrun_unix_grpc::containerd::events::{self, Envelope, OfProcess, OfTask, SubscribeRequest};
 use micrun_unix_grpc::{Call, Channel};
 use prost::Message;
 
-use super::messages::{Envelope, OfProcess, OfTask, SubscribeRequest};
 use super::{Client, PATIENCE};
 use crate::Containerd;
 
@@ -39,7 +39,7 @@ impl Containerd {
         // What this brings about itself: once it comes, nothing is missed any more.
         let mark = format!(r#"namespace=={},topic=="/namespaces/update""#, self.containers());
         let request = SubscribeRequest { filters: vec![filter, mark] };
-        let call = channel.subscribe("containerd.services.events.v1.Events", "Subscribe", &request)?;
+        let call = channel.subscribe(events::SERVICE, "Subscribe", &request)?;
         let mut subscription = Subscription { channel, call, seen: Vec::new() };
         crate::wait::until("the subscription to be in place", || {
             self.run_ctr(["namespace", "label", self.containers(), "events=subscribed"])?;

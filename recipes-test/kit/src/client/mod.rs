@@ -5,6 +5,14 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use micrun_unix_grpc::containerd::containers::{self, Container, OneContainer, UpdateContainerRequest};
+use micrun_unix_grpc::containerd::snapshots::{self, MountsRequest, MountsResponse};
+use micrun_unix_grpc::containerd::tasks::{
+    self, CloseIoRequest, CreateTaskRequest, Created, Deleted, ExecRequest, Exited, GetResponse, KillRequest,
+    ListPidsResponse, MetricsRequest, MetricsResponse, Named, PROCESS, ResizePtyRequest, Started,
+    UpdateTaskRequest,
+};
+use micrun_unix_grpc::containerd::{FieldMask, NAMESPACE, Nothing};
 use micrun_unix_grpc::{Channel, GrpcError};
 use prost::Message;
 use serde_json::Value;
@@ -15,25 +23,14 @@ use crate::wait::DEADLINE;
 
 mod events;
 mod fifos;
-mod messages;
 
 pub use events::{Subscription, Told};
 pub use fifos::{Fifos, Output};
-pub use messages::{Any, Process, Status};
-use messages::{
-    CloseIoRequest, Container, CreateTaskRequest, Created, Deleted, ExecRequest, Exited, FieldMask,
-    GetResponse, KillRequest, ListPidsResponse, MetricsRequest, MetricsResponse, MountsRequest,
-    MountsResponse, Named, Nothing, OneContainer, ResizePtyRequest, Started, UpdateContainerRequest,
-    UpdateTaskRequest,
-};
-
-const TASKS: &str = "containerd.services.tasks.v1.Tasks";
-const CONTAINERS: &str = "containerd.services.containers.v1.Containers";
-const SNAPSHOTS: &str = "containerd.services.snapshots.v1.Snapshots";
+pub use micrun_unix_grpc::containerd::Any;
+pub use micrun_unix_grpc::containerd::tasks::{Process, Status};
 
 /// How the containers' resources are called in an Any, as containerd's own client does.
 const RESOURCES: &str = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
-const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
 
 /// The streams of a task as an engine names them: FIFOs, URIs, or nothing.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +58,7 @@ impl Containerd {
         let socket = self.namespace.path(ADDRESS);
         let mut channel =
             Channel::connect(&socket).with_context(|| format!("cannot connect to {}", socket.display()))?;
-        channel.set_metadata("containerd-namespace", self.containers())?;
+        channel.set_metadata(NAMESPACE, self.containers())?;
         Ok(Client { channel })
     }
 
@@ -77,7 +74,7 @@ impl Containerd {
 
 impl Client {
     fn task<A: Message + Default>(&self, method: &str, request: &impl Message) -> Answer<A> {
-        self.channel.call(TASKS, method, request, DEADLINE)
+        self.channel.call(tasks::SERVICE, method, request, DEADLINE)
     }
 
     fn of_task<A: Message + Default>(&self, method: &str, container: &str, exec: &str) -> Answer<A> {
@@ -97,13 +94,13 @@ impl Client {
         let container = Container { spec: Some(any), ..container };
         let mask = FieldMask { paths: vec!["spec".to_owned()] };
         let request = UpdateContainerRequest { container: Some(container), mask: Some(mask) };
-        self.channel.call::<Nothing>(CONTAINERS, "Update", &request, DEADLINE)?;
+        self.channel.call::<Nothing>(containers::SERVICE, "Update", &request, DEADLINE)?;
         Ok(())
     }
 
     fn container(&self, id: &str) -> Result<Container> {
         let named = Named { container: id.to_owned(), ..Named::default() };
-        let answer: OneContainer = self.channel.call(CONTAINERS, "Get", &named, DEADLINE)?;
+        let answer: OneContainer = self.channel.call(containers::SERVICE, "Get", &named, DEADLINE)?;
         answer.container.ok_or_else(|| anyhow!("containerd answers with no container"))
     }
 
@@ -114,7 +111,7 @@ impl Client {
     pub fn create(&self, id: &str, stdio: &Stdio) -> Result<u32> {
         let container = self.container(id)?;
         let request = MountsRequest { snapshotter: container.snapshotter, key: container.snapshot };
-        let mounts: MountsResponse = self.channel.call(SNAPSHOTS, "Mounts", &request, DEADLINE)?;
+        let mounts: MountsResponse = self.channel.call(snapshots::SERVICE, "Mounts", &request, DEADLINE)?;
         let Stdio { stdin, stdout, stderr, terminal } = stdio.clone();
         let (container, rootfs) = (id.to_owned(), mounts.mounts);
         let request = CreateTaskRequest { container, rootfs, stdin, stdout, stderr, terminal };

@@ -1,51 +1,19 @@
-//! The messages of containerd's API that clients of tasks send, as far as they are needed. Names and numbers are those of
-//! its .proto files (api/services/tasks/v1 and the like), which do not change within an API version.
+//! What runs: `containerd.services.tasks.v1`.
+
+#![expect(missing_docs, reason = "containerd's own names")]
 
 use prost::Message;
 
-/// google.protobuf.Empty, and any answer of which nothing is wanted.
-#[derive(Clone, PartialEq, Message)]
-pub struct Nothing {}
+use super::Any;
+use super::snapshots::Mount;
 
-/// google.protobuf.Any.
-#[derive(Clone, PartialEq, Message)]
-#[expect(missing_docs, reason = "protobuf's own")]
-pub struct Any {
-    #[prost(string, tag = "1")]
-    pub type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    pub value: Vec<u8>,
-}
+pub const SERVICE: &str = "containerd.services.tasks.v1.Tasks";
 
-/// containerd.types.Mount, passed on as it came.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Mount {
-    #[prost(string, tag = "1")]
-    pub kind: String,
-    #[prost(string, tag = "2")]
-    pub source: String,
-    #[prost(string, tag = "3")]
-    pub target: String,
-    #[prost(string, repeated, tag = "4")]
-    pub options: Vec<String>,
-}
+/// How an OCI process is called in an [`Any`], as containerd's own client does.
+pub const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct MountsRequest {
-    #[prost(string, tag = "1")]
-    pub snapshotter: String,
-    #[prost(string, tag = "2")]
-    pub key: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct MountsResponse {
-    #[prost(message, repeated, tag = "1")]
-    pub mounts: Vec<Mount>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct CreateTaskRequest {
+pub struct CreateTaskRequest {
     #[prost(string, tag = "1")]
     pub container: String,
     #[prost(message, repeated, tag = "3")]
@@ -62,21 +30,21 @@ pub(super) struct CreateTaskRequest {
 
 /// CreateTaskResponse.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Created {
+pub struct Created {
     #[prost(uint32, tag = "2")]
     pub pid: u32,
 }
 
 /// StartResponse.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Started {
+pub struct Started {
     #[prost(uint32, tag = "1")]
     pub pid: u32,
 }
 
 /// What most requests consist of: the container, and the exec where it is not the container itself.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Named {
+pub struct Named {
     #[prost(string, tag = "1")]
     pub container: String,
     #[prost(string, tag = "2")]
@@ -84,7 +52,7 @@ pub(super) struct Named {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct KillRequest {
+pub struct KillRequest {
     #[prost(string, tag = "1")]
     pub container: String,
     #[prost(string, tag = "2")]
@@ -94,7 +62,7 @@ pub(super) struct KillRequest {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ExecRequest {
+pub struct ExecRequest {
     #[prost(string, tag = "1")]
     pub container: String,
     #[prost(string, tag = "2")]
@@ -112,7 +80,7 @@ pub(super) struct ExecRequest {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct CloseIoRequest {
+pub struct CloseIoRequest {
     #[prost(string, tag = "1")]
     pub container: String,
     #[prost(string, tag = "2")]
@@ -122,7 +90,7 @@ pub(super) struct CloseIoRequest {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ResizePtyRequest {
+pub struct ResizePtyRequest {
     #[prost(string, tag = "1")]
     pub container: String,
     #[prost(string, tag = "2")]
@@ -134,7 +102,7 @@ pub(super) struct ResizePtyRequest {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct UpdateTaskRequest {
+pub struct UpdateTaskRequest {
     #[prost(string, tag = "1")]
     pub container: String,
     #[prost(message, optional, tag = "2")]
@@ -142,14 +110,14 @@ pub(super) struct UpdateTaskRequest {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct MetricsRequest {
+pub struct MetricsRequest {
     #[prost(string, repeated, tag = "1")]
     pub filters: Vec<String>,
 }
 
 /// containerd.types.Metric.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Metric {
+pub struct Metric {
     #[prost(string, tag = "2")]
     pub container: String,
     #[prost(message, optional, tag = "3")]
@@ -157,7 +125,7 @@ pub(super) struct Metric {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct MetricsResponse {
+pub struct MetricsResponse {
     #[prost(message, repeated, tag = "1")]
     pub metrics: Vec<Metric>,
 }
@@ -165,7 +133,7 @@ pub(super) struct MetricsResponse {
 /// containerd.v1.types.Process: a task, or an exec of one.
 #[derive(Clone, PartialEq, Message)]
 pub struct Process {
-    /// Inside of the kit's namespace.
+    /// As containerd's own PID namespace counts.
     #[prost(uint32, tag = "3")]
     pub pid: u32,
     /// 1 created, 2 running, 3 stopped, 4 paused.
@@ -185,7 +153,6 @@ pub struct Process {
 /// Where a task is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-#[expect(missing_docs, reason = "containerd's own")]
 pub enum Status {
     Unknown = 0,
     Created = 1,
@@ -195,101 +162,33 @@ pub enum Status {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct GetResponse {
+pub struct GetResponse {
     #[prost(message, optional, tag = "1")]
     pub process: Option<Process>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ProcessInfo {
+pub struct ProcessInfo {
     #[prost(uint32, tag = "1")]
     pub pid: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ListPidsResponse {
+pub struct ListPidsResponse {
     #[prost(message, repeated, tag = "1")]
     pub processes: Vec<ProcessInfo>,
 }
 
 /// WaitResponse.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Exited {
+pub struct Exited {
     #[prost(uint32, tag = "1")]
     pub status: u32,
 }
 
 /// DeleteResponse.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Deleted {
+pub struct Deleted {
     #[prost(uint32, tag = "3")]
     pub status: u32,
-}
-
-/// containerd.services.containers.v1.Container, passed on as it came but for its spec.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Container {
-    #[prost(string, tag = "1")]
-    pub id: String,
-    #[prost(message, optional, tag = "5")]
-    pub spec: Option<Any>,
-    #[prost(string, tag = "6")]
-    pub snapshotter: String,
-    #[prost(string, tag = "7")]
-    pub snapshot: String,
-}
-
-/// GetContainerResponse.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct OneContainer {
-    #[prost(message, optional, tag = "1")]
-    pub container: Option<Container>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct UpdateContainerRequest {
-    #[prost(message, optional, tag = "1")]
-    pub container: Option<Container>,
-    #[prost(message, optional, tag = "2")]
-    pub mask: Option<FieldMask>,
-}
-
-/// google.protobuf.FieldMask.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct FieldMask {
-    #[prost(string, repeated, tag = "1")]
-    pub paths: Vec<String>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct SubscribeRequest {
-    #[prost(string, repeated, tag = "1")]
-    pub filters: Vec<String>,
-}
-
-/// containerd.types.Envelope.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Envelope {
-    #[prost(string, tag = "3")]
-    pub topic: String,
-    #[prost(message, optional, tag = "4")]
-    pub event: Option<Any>,
-}
-
-/// TaskExit; TaskExecAdded and TaskExecStarted have a part of its fields.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct OfProcess {
-    #[prost(string, tag = "1")]
-    pub container: String,
-    #[prost(string, tag = "2")]
-    pub id: String,
-    #[prost(uint32, tag = "4")]
-    pub status: u32,
-}
-
-/// What every other event of a task begins with.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct OfTask {
-    #[prost(string, tag = "1")]
-    pub container: String,
 }

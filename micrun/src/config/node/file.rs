@@ -5,12 +5,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use micrun_image_spec::text::excerpt;
+use micrun_strict_toml::{DeTable, DeValue, Syntax, Text, Unfit, Value};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 
 use super::error::{NodeConfigError, Problem};
 use super::keys::{self, ALL, Key};
-use super::value::{Unfit, Value};
 use super::{NodeConfig, Place};
 
 /// Largest file that is read, bytes: a full one has a hundredth of it.
@@ -71,12 +70,11 @@ impl NodeConfig {
     ///
     /// The first thing in it that cannot be used.
     pub fn add_text(&mut self, path: &Path, text: &str) -> Result<(), NodeConfigError> {
-        let text = Text { path, text };
-        let table = DeTable::parse(text.text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start);
-            // Some of its messages have several lines.
-            let words: Vec<&str> = error.message().split_whitespace().collect();
-            text.error(start, Problem::Syntax(excerpt(&words.join(" "))))
+        let text = Source { path, text: Text(text) };
+        let table = text.text.parse().map_err(|Syntax { at, problem }| NodeConfigError {
+            file: path.to_owned(),
+            at: Some(at),
+            problem: Problem::Syntax(problem),
         })?;
         self.add_table(&text, "", table.get_ref())?;
         match self.contradiction() {
@@ -92,7 +90,7 @@ impl NodeConfig {
 
     fn add_table(
         &mut self,
-        text: &Text<'_>,
+        text: &Source<'_>,
         prefix: &str,
         table: &DeTable<'_>,
     ) -> Result<(), NodeConfigError> {
@@ -119,7 +117,7 @@ impl NodeConfig {
 
     fn add_value(
         &mut self,
-        text: &Text<'_>,
+        text: &Source<'_>,
         key: &'static Key,
         at: usize,
         value: &Spanned<DeValue<'_>>,
@@ -127,7 +125,7 @@ impl NodeConfig {
         (key.set)(self, &Value(value)).map_err(|Unfit { at, found, wanted }| {
             text.error(at, Problem::Value { name: key.name, found, wanted })
         })?;
-        let (line, _) = text.position(at);
+        let (line, _) = text.text.position(at);
         self.places.insert(key.name, Place { file: text.path.to_owned(), line });
         Ok(())
     }
@@ -141,23 +139,15 @@ impl NodeConfig {
     }
 }
 
-/// A text, for places in it.
-struct Text<'a> {
+/// A text and where it comes from.
+struct Source<'a> {
     path: &'a Path,
-    text: &'a str,
+    text: Text<'a>,
 }
 
-impl Text<'_> {
+impl Source<'_> {
     fn error(&self, at: usize, problem: Problem) -> NodeConfigError {
-        NodeConfigError { file: self.path.to_owned(), at: Some(self.position(at)), problem }
-    }
-
-    /// Line and column (in characters) of a byte, from 1 on.
-    fn position(&self, at: usize) -> (usize, usize) {
-        let before = self.text.as_bytes().get(..at).unwrap_or(self.text.as_bytes());
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-        let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
-        (before.iter().filter(|byte| **byte == b'\n').count() + 1, column)
+        NodeConfigError { file: self.path.to_owned(), at: Some(self.text.position(at)), problem }
     }
 }
 

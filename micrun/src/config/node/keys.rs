@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::policy::{toml_list, toml_text};
-use super::value::{Unfit, Value};
 use super::{LogLevel, NodeConfig};
+use micrun_strict_toml::{Unfit, Value, distance};
 
 /// One key.
 pub struct Key {
@@ -228,22 +228,6 @@ pub fn nearest(name: &str) -> Option<&'static str> {
     (near.0 * 3 <= near.1.len()).then_some(near.1)
 }
 
-/// How many letters have to be changed, added or left out (Levenshtein). Of what is longer than any key only the
-/// beginning counts.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,7 +246,6 @@ mod tests {
         ] {
             assert_eq!(nearest(wrong), right, "{wrong}");
         }
-        assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(nearest(&"x".repeat(100_000)), None);
     }
 }

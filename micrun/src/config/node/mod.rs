@@ -1,7 +1,7 @@
 //! What the node's operator decides, for all containers: `micrun.conf`.
 //!
 //! - [`keys`]: every key of the file, in one table.
-//! - [`file`](mod@file): the file and its drop-ins, read key by key; [`value`]: from TOML to what a key takes.
+//! - [`file`](mod@file): the file and its drop-ins, read key by key.
 //! - [`endpoint`]: where a collector of spans is.
 //! - [`policy`]: what images and annotations may ask for.
 //! - [`error`]: what can be wrong, with file, line and column.
@@ -20,7 +20,6 @@ pub mod error;
 pub mod file;
 pub mod keys;
 pub mod policy;
-mod value;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::NodeConfigError;

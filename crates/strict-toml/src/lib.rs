@@ -50,10 +50,10 @@ impl<'a> Text<'a> {
     }
 }
 
-/// The name among these that was probably meant: at most a third of it is wrong.
+/// The name among these that was probably meant: about a third of it is wrong at most.
 pub fn nearest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let near = names.into_iter().map(|known| (distance(known, name), known)).min()?;
-    (near.0 * 3 <= near.1.len()).then_some(near.1)
+    (near.0 * 3 <= near.1.len() + 1).then_some(near.1)
 }
 
 /// How many letters have to be changed, added or left out (Levenshtein). Of what is longer than any key only the

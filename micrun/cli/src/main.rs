@@ -1,8 +1,9 @@
-//! The command `micrun`: what an operator asks a node. It reads what shims write and changes nothing.
+//! The command `micrun`: what an operator asks a node. Everything but `guests` reads what shims write and changes nothing.
 //!
 //! - [`check`]: what this node can run, and what was left behind on it.
 //! - [`config`]: what micrun.conf says.
 //! - [`explain`]: where each value of a container came from.
+//! - [`guests`]: guests that files declare: started, updated, rolled back.
 //! - `man`, and completions here: the command line for people.
 //! - [`print`]: tables, JSON, colours.
 //!
@@ -22,6 +23,7 @@ use micrun::store::StoreError;
 mod check;
 mod config;
 mod explain;
+mod guests;
 mod man;
 mod print;
 
@@ -38,6 +40,7 @@ Examples:
   micrun check
   micrun explain z1
   micrun config
+  micrun guests list
   source <(micrun completions bash)
   micrun man | man -l -
 
@@ -58,6 +61,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Show where each value of a container came from
     Explain(explain::ExplainArgs),
+    /// Start, update and roll back the guests that files declare
+    Guests(guests::GuestsArgs),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -81,6 +86,8 @@ enum CliError {
     Resources(#[from] ResourceError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Guests(#[from] guests::GuestsError),
     #[error("this node's board profiles: {0}; correct or remove the file")]
     Boards(String),
     #[error("cannot write {}: {source}", .path.display())]
@@ -108,6 +115,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Guests(args) => guests::run(&args),
         Command::Man(args) => man::run(&args, Cli::command()),
         Command::Completions { shell } => {
             // Into memory first: clap_complete panics where its output cannot be written.

@@ -4,8 +4,6 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
 
-use super::CliError;
-
 /// The few ANSI styles in use (ECMA-48, SGR).
 #[derive(Clone, Copy)]
 pub(super) struct Style {
@@ -34,7 +32,7 @@ impl Style {
 }
 
 /// Prints an error.
-pub(super) fn error(error: &CliError) {
+pub(super) fn error(error: &impl std::fmt::Display) {
     let style = Style::of(&io::stderr());
     // Nobody is left to tell if standard error is closed.
     let _ = writeln!(io::stderr(), "{}: {}", style.red("error"), style.bold(&printable(&error.to_string())));

@@ -6,6 +6,7 @@
 //! - [`bare`]: a shim without containerd; [`crash`]: killed after every step of its life;
 //!   [`scarce`]: with full disks, without descriptors, with damaged files and dead emulators
 //! - [`exec`]: commands in the guest's own shell
+//! - [`guests`]: guests that files declare: started, restarted, updated, rolled back
 //! - [`lifecycle`]: terminals, signals, exit codes, and what becomes of whom when something dies
 //! - [`engines`]: the calls and streams of nerdctl and CRI, through containerd's API
 //! - [`load`]: images that the builder puts into containerd itself
@@ -25,6 +26,7 @@ mod configuration;
 mod crash;
 mod engines;
 mod exec;
+mod guests;
 mod import;
 mod lifecycle;
 mod load;
@@ -80,6 +82,9 @@ fn trials() -> Result<Vec<Trial>> {
     let releases = Release::all(&workspace)?;
     trials.extend(told(stories(), &product, product.bin(), &releases));
     trials.extend(told(recovery::stories_with_crash_points(), &product, &mortal, &releases));
+    // Which containerd it is does not matter to what dies here.
+    let own = releases.get(1..2).unwrap_or_default();
+    trials.extend(told(vec![guests::story_with_crash_points(&mortal)], &product, product.bin(), own));
     Ok(trials)
 }
 
@@ -103,6 +108,7 @@ fn stories() -> Vec<Story> {
     let mut stories = boots::stories();
     stories.extend(engines::stories());
     stories.extend(exec::stories());
+    stories.extend(guests::stories());
     stories.extend(import::stories());
     stories.extend(lifecycle::stories());
     stories.extend(load::stories());

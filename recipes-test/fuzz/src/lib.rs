@@ -23,6 +23,7 @@ pub const ALL: &[Target] = &[
     Target { name: "dbus", run: targets::dbus::run },
     Target { name: "elf", run: targets::elf::run },
     Target { name: "exec_session", run: targets::exec_session::run },
+    Target { name: "guest", run: targets::guest::run },
     Target { name: "kconfig", run: targets::kconfig::run },
     Target { name: "key", run: targets::key::run },
     Target { name: "layer", run: targets::layer::run },

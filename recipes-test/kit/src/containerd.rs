@@ -205,7 +205,7 @@ impl Drop for Containerd {
 }
 
 /// Read by all series (2.x converts version 2). Without CRI, which none of these tests use; `opt` would otherwise
-/// create a folder on the machine.
+/// create a folder on the machine. The restart monitor looks every ten seconds where nobody says otherwise.
 fn configuration() -> String {
     format!(
         "version = 2\n\
@@ -214,6 +214,7 @@ fn configuration() -> String {
          disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.cri.v1.images\", \
          \"io.containerd.cri.v1.runtime\", \"io.containerd.nri.v1.nri\"]\n\
          [grpc]\n  address = \"{ADDRESS}\"\n\
-         [plugins.\"io.containerd.internal.v1.opt\"]\n  path = \"{HOME}/opt\"\n"
+         [plugins.\"io.containerd.internal.v1.opt\"]\n  path = \"{HOME}/opt\"\n\
+         [plugins.\"io.containerd.internal.v1.restart\"]\n  interval = \"500ms\"\n"
     )
 }

@@ -11,6 +11,9 @@ use crate::{Firmware, Workspace, shell, step};
 /// The shim's file name.
 pub const SHIM: &str = "containerd-shim-mica-v2";
 
+/// The operator's command.
+pub const COMMAND: &str = "micrun";
+
 /// The folder of the shim that can be told to die.
 const CRASH_POINTS: &str = "crash-points";
 
@@ -65,25 +68,29 @@ impl Product {
         Self::find(workspace, profile)
     }
 
-    /// Builds the shim with its crash points, which no product has, into a folder of its own.
+    /// Builds the shim and the operator's command with their crash points, which no product has, into a folder of their own.
     ///
     /// # Errors
     /// If it does not build.
     pub fn build_with_crash_points(workspace: &Workspace) -> Result<()> {
         let mut cargo = cargo(workspace);
-        cargo.args(["build", "-p", "micrun", "--features", "crash-points"]);
-        step(format_args!("Building a shim that can be told to die: {}", shell::line(&cargo)));
+        cargo.args(["build", "-p", "micrun", "-p", "micrun-cli"]);
+        cargo.args(["--features", "micrun/crash-points,micrun-cli/crash-points"]);
+        step(format_args!("Building programs that can be told to die: {}", shell::line(&cargo)));
         shell::run(&mut cargo)?;
-        let built = workspace.target().join(Profile::Dev.folder()).join(SHIM);
-        let kept = workspace.kit(CRASH_POINTS)?.join(SHIM);
-        // Not over the old one, which may be running.
-        let new = kept.with_extension("new");
-        std::fs::copy(&built, &new)
-            .and_then(|_| std::fs::rename(&new, &kept))
-            .with_context(|| format!("cannot copy {}", built.display()))
+        for program in [SHIM, COMMAND] {
+            let built = workspace.target().join(Profile::Dev.folder()).join(program);
+            let kept = workspace.kit(CRASH_POINTS)?.join(program);
+            // Not over the old one, which may be running.
+            let new = kept.with_extension("new");
+            std::fs::copy(&built, &new)
+                .and_then(|_| std::fs::rename(&new, &kept))
+                .with_context(|| format!("cannot copy {}", built.display()))?;
+        }
+        Ok(())
     }
 
-    /// The folder of that shim.
+    /// The folder of those programs.
     ///
     /// # Errors
     /// If it was not built.
@@ -122,7 +129,7 @@ impl Product {
 
     /// `micrun`, the operator's command.
     pub fn command(&self) -> PathBuf {
-        self.bin.join("micrun")
+        self.bin.join(COMMAND)
     }
 
     /// `micrun-image-builder`.

@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod dbus;
 pub mod elf;
 pub mod exec_session;
+pub mod guest;
 pub mod kconfig;
 pub mod key;
 pub mod layer;

@@ -31,7 +31,7 @@ pub fn checks() -> Vec<Check> {
 /// Where the packages for arm64 are after [`arm64`].
 pub fn packages(workspace: &Workspace, clones: &Clones) -> Result<PathBuf> {
     let bitbake = development(workspace, clones)?;
-    bitbake.run(&["micrun", "micrun-image-builder"])?;
+    bitbake.run(&["micrun", "micrun-guests", "micrun-image-builder"])?;
     Ok(bitbake.dir().join("tmp/deploy/deb"))
 }
 

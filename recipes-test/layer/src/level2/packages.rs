@@ -16,12 +16,15 @@ use crate::clones::Clones;
 /// `package: mode path`, sorted.
 const EXPECTED: &str = include_str!("packages.txt");
 
-/// What our recipes install and the node of the system tests does not: it has containerd 1.7 and no k3s.
-const NOT_ON_THE_NODE: [&str; 6] = [
+/// What our recipes install and the node of the system tests does not: it has containerd 1.7 and no k3s, and applies
+/// declarations of guests when a trial says so.
+const NOT_ON_THE_NODE: [&str; 8] = [
     "etc/containerd/conf.d/50-micrun.toml",
     "etc/mica/micrun/import.env",
     "etc/mica/micrun/micrun.conf",
     "usr/lib/micrun/ptest/run-ptest",
+    "usr/lib/systemd/system/micrun-guests.path",
+    "usr/lib/systemd/system/micrun-guests.service",
     "usr/lib/tmpfiles.d/micrun-k3s.conf",
     "usr/share/micrun/k3s/50-micrun.toml",
 ];

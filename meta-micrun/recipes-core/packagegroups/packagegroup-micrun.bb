@@ -26,10 +26,11 @@ RDEPENDS:${PN} = "\
     micrun-import \
 "
 
-# This layer has no recipe of the mica daemon: openEuler's or a product's layer brings both. Without it, guests run on Xen and
-# in QEMU all the same.
+# The mica daemon and its kernel modules, where a layer has recipes of them: "mcs mcs-km" with openEuler's. BitBake plans what is
+# recommended, too, so nothing can be named here that no layer has. Without it, guests run on Xen and in QEMU all the same.
+MICRUN_MICAD_PACKAGES ?= ""
 SUMMARY:${PN}-mcs = "micad and what it talks to firmware through"
-RRECOMMENDS:${PN}-mcs = "mcs mcs-km"
+RDEPENDS:${PN}-mcs = "${MICRUN_MICAD_PACKAGES}"
 
 # xl and its daemons. The whole of xen-tools would bring QEMU, Perl and Python for guests that are no firmware.
 SUMMARY:${PN}-xen = "Dom0's tools, as far as firmware needs them"

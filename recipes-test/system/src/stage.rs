@@ -106,6 +106,17 @@ impl Supplies {
     }
 }
 
+impl Supplies {
+    /// The second of [`IMAGES`] with other settings, as a newer version of it.
+    pub fn heavier(&self) -> Result<PathBuf> {
+        let archive = self.workspace.kit("node")?.join("images/heavier.tar");
+        let part = archive.with_extension(format!("{:?}", std::thread::current().id()));
+        pack(&self.product, &IMAGES[1], &part, &["CPUWeight=512"])?;
+        std::fs::rename(&part, &archive).with_context(|| format!("cannot write {}", archive.display()))?;
+        Ok(archive)
+    }
+}
+
 /// What the import service finds on the node.
 const IMAGES: [Firmware; 2] = [OURS_XEN, OURS_XEN_VUART];
 

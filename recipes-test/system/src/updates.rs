@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
+use micrun_testkit::firmware::OURS_XEN_VUART;
 use micrun_testkit::node::bundle::Content;
 use micrun_testkit::node::slots::{Bundle, Factory, Flaw, Release};
 use micrun_testkit::node::{Said, logs};
 use micrun_testkit::{Node, note, shell, wait};
+use serde::Deserialize;
 
 use crate::stage::Supplies;
 
@@ -28,6 +30,8 @@ const STICK: &str = "/media";
 /// The repository of guests in the node, and the one guest in it.
 const ARTIFACTS: &str = "/data/rauc/guests";
 const GUEST: &str = "motor";
+/// Where guests are declared.
+const DECLARED: &str = "/etc/mica/micrun/guests.d";
 
 /// What the boot loader remembers.
 const GRUBENV: &str = "/boot/efi/EFI/BOOT/grubenv";
@@ -79,14 +83,14 @@ impl Site {
     fn prepare(supplies: &Supplies, kind: &str, xen: bool) -> Result<Self> {
         let release = |version, mut texts: Vec<(&'static str, String)>| -> Result<Release> {
             // What waits for a broken containerd waits for a shorter time than on a board.
-            let health = "MICRUN_HEALTH_WAIT=20\nMICRUN_HEALTH_WITHOUT_GUESTS=1\n";
-            texts.push(("etc/mica/micrun/health.env", health.to_owned()));
+            texts.push(("etc/mica/micrun/health.env", "MICRUN_HEALTH_WAIT=20\n".to_owned()));
             texts.push(("etc/mica/micrun/import.env", "MICRUN_PATIENCE=20\n".to_owned()));
             Ok(Release { version, xen, files: supplies.additions()?, texts })
         };
         let broken = ("etc/containerd/config.toml", "this is no configuration\n".to_owned());
         let releases = [release(FIRST, vec![])?, release(GOOD, vec![])?, release(BAD, vec![broken])?];
-        let [first, second] = supplies.images()?;
+        let [wrong, motor] = supplies.images()?;
+        let heavier = supplies.heavier()?;
         let guest = |image: &Path| Content::Guests(vec![(GUEST, image.to_owned())]);
         let bundle = |name, version, content, flaw| Bundle { name, version, content, flaw };
         let token = |name, version, flaw| bundle(name, version, Content::Token, flaw);
@@ -98,9 +102,10 @@ impl Site {
             token("unsigned", GOOD, Flaw::Unsigned),
             token("tampered", GOOD, Flaw::Tampered),
             token("other-board", GOOD, Flaw::OtherBoard),
-            bundle("guests-1", "2.0.0+motor.1", guest(&first), Flaw::None),
-            bundle("guests-2", "2.0.0+motor.2", guest(&second), Flaw::None),
-            bundle("guests-older", "1.0.0+motor.9", guest(&second), Flaw::None),
+            bundle("guests-1", "2.0.0+motor.1", guest(&motor), Flaw::None),
+            bundle("guests-2", "2.0.0+motor.2", guest(&heavier), Flaw::None),
+            bundle("guests-wrong", "2.0.0+motor.3", guest(&wrong), Flaw::None),
+            bundle("guests-older", "1.0.0+motor.9", guest(&motor), Flaw::None),
         ];
         let factory = Factory::make(&supplies.workspace, &releases, &bundles)?;
         let logs = logs(&supplies.workspace, &kind.replace(' ', "-"))?;
@@ -152,11 +157,14 @@ impl Site {
 
         node.remark("what was current once is refused now");
         refused(&node, "older", &["Version mismatch", GOOD, FIRST])?;
-        guests(&node)?;
+        refused(&node, "guests-older", &["Version mismatch"])?;
+        artifacts(&node)?;
+        if self.xen {
+            guests(&node)?;
+        }
 
         install(&node, "bad")?;
-        node.run(&["systemctl", "reboot"])?;
-        node.wait_for_end()?;
+        node.restart()?;
         let node = self.switch_on("an update whose health check fails")?;
         check_slot(&node, Slot::A)?;
         node.remark("it goes back by itself");
@@ -164,6 +172,10 @@ impl Site {
         let node = self.good_boot("the slot before the bad update", Slot::B, GOOD)?;
         ensure!(!is_good(&node, Slot::A)?, "the bad update should not be good");
         ensure!(grubenv(&node, "A_OK")? == "0", "the bad update should not be tried again");
+        if self.xen {
+            // The health check has waited for it, too.
+            ensure!(guest(&node)?.runs_well(), "the declared guest should run after the boots");
+        }
         if self.xen { hang(node) } else { Ok(()) }
     }
 
@@ -210,9 +222,8 @@ fn refusals(node: &Node) -> Result<()> {
 }
 
 /// A bundle of guests takes effect at once, as a link that points somewhere else; so does the one before, brought again.
-fn guests(node: &Node) -> Result<()> {
-    node.remark("guests alone are updated, and go back");
-    refused(node, "guests-older", &["Version mismatch"])?;
+fn artifacts(node: &Node) -> Result<()> {
+    node.remark("the link to a guest's image follows what is installed");
     let mut digests = Vec::new();
     for bundle in ["guests-1", "guests-2", "guests-1"] {
         install(node, bundle)?;
@@ -229,6 +240,60 @@ fn guests(node: &Node) -> Result<()> {
     );
     ensure!(grubenv(node, "ORDER")?.starts_with('B'), "guests do not change what is booted");
     Ok(())
+}
+
+/// A declared guest runs what the link leads to: nobody but the services of the node brings that about. What does not become
+/// healthy goes back by itself. Without Xen there is nothing on this node that could run it.
+fn guests(node: &Node) -> Result<()> {
+    node.remark("a declared guest is started, updated, and goes back by itself");
+    let declaration = format!(
+        "image = \"{ARTIFACTS}/{GUEST}\"\n[health]\nconsole = \"on {}\"\nwithin = \"30s\"\n",
+        OURS_XEN_VUART.board
+    );
+    node.shell(&format!("mkdir -p {DECLARED} && printf '%s' '{declaration}' > {DECLARED}/{GUEST}.toml"))?;
+    let first = becomes(node, "the declared guest to run", |_| true)?;
+    install(node, "guests-2")?;
+    let second = becomes(node, "the guest to be updated", |guest| guest.digest != first.digest)?;
+    ensure!(second.previous == first.digest, "there should be a way back: {second:?}");
+    install(node, "guests-wrong")?;
+    let after = becomes(node, "the wrong guest to be taken back", |guest| guest.refused.is_some())?;
+    ensure!(after.digest == second.digest && after.refused != after.digest, "another one runs: {after:?}");
+    node.run(&["micrun", "guests", "check"]).map(drop)
+}
+
+/// The declared guest as `micrun guests list` shows it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Guest {
+    state: Option<String>,
+    healthy: Option<bool>,
+    digest: Option<String>,
+    previous: Option<String>,
+    refused: Option<String>,
+}
+
+impl Guest {
+    fn runs_well(&self) -> bool {
+        self.state.as_deref() == Some("running") && self.healthy == Some(true)
+    }
+}
+
+fn guest(node: &Node) -> Result<Guest> {
+    let said = node.ask(&["micrun", "guests", "list", "--format", "json"])?;
+    let list: Vec<Guest> =
+        serde_json::from_str(&said.stdout).with_context(|| format!("{}{}", said.stdout, said.stderr))?;
+    Ok(list.into_iter().next().unwrap_or_default())
+}
+
+/// Waits until the guest runs well and is what it should be.
+fn becomes(node: &Node, what: &str, is_so: impl Fn(&Guest) -> bool) -> Result<Guest> {
+    let found = wait::within(PATIENCE, what, || {
+        let guest = guest(node)?;
+        Ok((guest.runs_well() && is_so(&guest)).then_some(guest))
+    });
+    let found = found.with_context(|| node.journal())?;
+    node.run(&["micrun", "guests", "list"])?;
+    Ok(found)
 }
 
 /// systemd stops to feed Xen's watchdog, as it does when it hangs; the machine restarts. QEMU's board has no watchdog of its

@@ -8,9 +8,17 @@ pub const INSTALLED: [(&str, &str); 4] = [
     ("recipes-mcs/mcs/files/micad.service", "usr/lib/systemd/system/micad.service"),
 ];
 
-/// What a node has besides that is updated by slots: recipes micrun-data, micrun-health, micrun-boot.
-pub const INSTALLED_WITH_SLOTS: [(&str, &str); 20] = [
+/// What a node has besides that is updated by slots: recipes micrun-grub, micrun-data, micrun-health, and declared guests.
+pub const INSTALLED_WITH_SLOTS: [(&str, &str); 22] = [
     ("recipes-bsp/grub/files/boot.cfg", "boot/boot.cfg"),
+    (
+        "recipes-containers/micrun-guests/files/micrun-guests.path",
+        "usr/lib/systemd/system/micrun-guests.path",
+    ),
+    (
+        "recipes-containers/micrun-guests/files/micrun-guests.service",
+        "usr/lib/systemd/system/micrun-guests.service",
+    ),
     ("recipes-core/micrun-data/files/boot-efi.mount", "usr/lib/systemd/system/boot-efi.mount"),
     ("recipes-core/micrun-data/files/data.mount", "usr/lib/systemd/system/data.mount"),
     ("recipes-core/micrun-data/files/etc-mica.mount", "usr/lib/systemd/system/etc-mica.mount"),

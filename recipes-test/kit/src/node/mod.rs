@@ -118,6 +118,18 @@ impl Node {
         self.machine.wait_for_end()
     }
 
+    /// Restarts it, which ends the machine.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn restart(mut self) -> Result<()> {
+        let command = ["systemctl", "reboot"];
+        self.write(&format!("# {}\n", command.join(" ")));
+        // Whether its end is told before the node is gone, is chance.
+        let _job = self.agent.start(&command)?;
+        self.machine.wait_for_end()
+    }
+
     /// Runs a program to its end, without input.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use micrun_testkit::node::INSTALLED;
+use micrun_testkit::node::{INSTALLED, INSTALLED_WITH_SLOTS};
 use micrun_testkit::{Workspace, apt, note, packages as needed, shell};
 
 use super::{Check, build};
@@ -16,15 +16,12 @@ use crate::clones::Clones;
 /// `package: mode path`, sorted.
 const EXPECTED: &str = include_str!("packages.txt");
 
-/// What our recipes install and the node of the system tests does not: it has containerd 1.7 and no k3s, and applies
-/// declarations of guests when a trial says so.
-const NOT_ON_THE_NODE: [&str; 8] = [
+/// What our recipes install and no node of the system tests does: they have containerd 1.7 and no k3s.
+const NOT_ON_THE_NODE: [&str; 6] = [
     "etc/containerd/conf.d/50-micrun.toml",
     "etc/mica/micrun/import.env",
     "etc/mica/micrun/micrun.conf",
     "usr/lib/micrun/ptest/run-ptest",
-    "usr/lib/systemd/system/micrun-guests.path",
-    "usr/lib/systemd/system/micrun-guests.service",
     "usr/lib/tmpfiles.d/micrun-k3s.conf",
     "usr/share/micrun/k3s/50-micrun.toml",
 ];
@@ -116,18 +113,23 @@ fn lists(workspace: &Workspace, clones: &Clones) -> Result<()> {
     Ok(())
 }
 
+/// What the nodes of the system tests have, from the layer to the node.
+fn installed() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    INSTALLED.iter().chain(&INSTALLED_WITH_SLOTS)
+}
+
 /// Byte for byte, both ways.
 fn same_as_on_the_node(workspace: &Workspace, clones: &Clones) -> Result<()> {
     let packages = Packages::build(workspace, clones)?;
     let layer = workspace.root().join("meta-micrun");
-    for (from, to) in INSTALLED.iter().filter(|(from, _)| from.starts_with(SOURCES)) {
+    for (from, to) in installed().filter(|(from, _)| from.starts_with(SOURCES)) {
         let (from, to) = (layer.join(from), packages.root.path().join(to));
         ensure!(read(&from)? == read(&to)?, "{} is packaged with other contents", from.display());
     }
     for (package, file) in &packages.files {
         let Some((mode, path)) = file.split_once(' ') else { continue };
         let is_data = !mode.contains('x') || path.contains("libexec");
-        let is_known = INSTALLED.iter().any(|(_, to)| *to == path) || NOT_ON_THE_NODE.contains(&path);
+        let is_known = installed().any(|(_, to)| *to == path) || NOT_ON_THE_NODE.contains(&path);
         let is_written = WRITTEN.iter().any(|part| path.contains(part));
         ensure!(
             !is_data || is_known || is_written,

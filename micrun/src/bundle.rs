@@ -78,6 +78,14 @@ pub enum BundleError {
         /// The file, in the image.
         path: String,
     },
+    /// What was unpacked has lost what was in it: containerd writes down that it unpacked an image, not what it unpacked.
+    #[error(
+        "{path} in the image is empty: what was unpacked is lost, as by a power cut; remove the image and all that was made of it, and pull it again"
+    )]
+    Empty {
+        /// The file, in the image.
+        path: String,
+    },
     /// The firmware is too large to be one.
     #[error("{path} in the image has {size} bytes, and {MAX_FIRMWARE} are the most that is run; strip it")]
     TooLarge {
@@ -368,6 +376,9 @@ impl Rootfs {
         let stat = rustix::fs::fstat(&node).map_err(failed(format!("reading {path} in the image")))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(BundleError::NotAFile { path: path.to_owned() });
+        }
+        if stat.st_size == 0 {
+            return Err(BundleError::Empty { path: path.to_owned() });
         }
         // A magic link: this very file, whatever the path leads to by now.
         let file = File::open(format!("/proc/self/fd/{}", node.as_raw_fd()))

@@ -67,6 +67,19 @@ async fn links_of_the_image_stay_in_the_image_and_special_files_are_refused() {
 }
 
 #[tokio::test]
+async fn an_image_whose_contents_a_power_cut_took_is_said_to_be_lost() {
+    let shim = Shim::start(Echo::default()).await;
+    for file in ["client.conf", "firmware.elf"] {
+        let bundle = shim.bundle(file);
+        fs::write(bundle.rootfs().join(file), "").unwrap();
+        let (code, text) = refusal(shim.create(file, &bundle).await);
+        assert_eq!(code, Code::INVALID_ARGUMENT);
+        assert!(text.contains(&format!("/{file} in the image is empty")), "{text}");
+        assert!(text.contains("pull it again"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_firmware_that_would_fill_the_nodes_memory_is_refused() {
     let shim = Shim::start(Echo::default()).await;
     let bundle = shim.bundle("a");

@@ -36,5 +36,6 @@ FILES:${PN} += "\
     ${systemd_system_unitdir}/*.target.d \
     ${systemd_unitdir}/system.conf.d \
 "
-RDEPENDS:${PN} = "micrun"
+# containerd has ctr.
+RDEPENDS:${PN} = "micrun virtual-containerd"
 RRECOMMENDS:${PN} = "kernel-module-xen-wdt"

@@ -52,10 +52,11 @@ pub fn image_in(path: &Path) -> Result<Sha256Digest, ArchiveError> {
     let failed = |source| ArchiveError::Io { path: path.to_owned(), source };
     let no_image =
         |problem: &str| ArchiveError::NoImage { path: path.to_owned(), problem: problem.to_owned() };
-    let file = File::open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
+    // Before it is opened: a pipe would wait for a writer.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
         return Err(no_image("it is not a file"));
     }
+    let file = File::open(path).map_err(failed)?;
     let text = find_index(BufReader::new(file))
         .map_err(failed)?
         .ok_or_else(|| no_image("there is no index.json"))?;

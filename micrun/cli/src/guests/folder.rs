@@ -1,15 +1,22 @@
 //! The folders with declarations, and the places on a node that guests have.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::GuestsError;
+use super::mark::Mark;
 use super::model::declaration::{self, Declaration};
-use super::model::{DeclarationError, Generation, Log};
+use super::model::{DeclarationError, Generation, Image, Log};
+use super::{GuestsError, say};
+
+/// How long nothing may have changed before it is read: an editor, a shell or an installation writes in several steps.
+const SETTLED: Duration = Duration::from_millis(500);
+/// How long a change may go on before what is there is read all the same.
+const UNREST: Duration = Duration::from_secs(30);
 
 /// Where everything is.
 #[derive(Args)]
@@ -29,8 +36,86 @@ pub(crate) struct Places {
     address: Option<PathBuf>,
 }
 
-/// What every folder declares: guests by name, with what is wrong of those that cannot be used.
-pub(super) type Declared = BTreeMap<String, Result<Declaration, DeclarationError>>;
+/// What the folders declare.
+#[derive(Debug, Default)]
+pub(super) struct Declared {
+    /// Guests by name.
+    pub(super) guests: BTreeMap<String, Entry>,
+    /// Files after which no guest can be named.
+    pub(super) nameless: Vec<DeclarationError>,
+    /// Guests that are switched off.
+    off: BTreeSet<String>,
+    /// The folders that are there, and how they were before they were read.
+    folders: BTreeMap<PathBuf, Mark>,
+}
+
+/// A guest's file.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// What it says, or what is wrong with it.
+    pub(super) declaration: Result<Declaration, DeclarationError>,
+    /// The file, and the archive that it names, as they were before they were read.
+    pub(super) marks: Vec<Mark>,
+}
+
+impl Entry {
+    fn read(path: &Path) -> Entry {
+        let mut marks = vec![Mark::of(path)];
+        let declaration = Declaration::load(path);
+        if let Ok(Declaration { image: Image::Archive(archive), .. }) = &declaration {
+            marks.push(Mark::of(archive));
+        }
+        Entry { declaration, marks }
+    }
+}
+
+impl Declared {
+    /// Whether the same is declared, and of the same images, as far as files tell.
+    pub(super) fn is_as(&self, other: &Declared) -> bool {
+        let marks = |(name, entry): (&String, &Entry)| (name.clone(), entry.marks.clone());
+        self.guests.iter().map(marks).eq(other.guests.iter().map(marks))
+            && self.off == other.off
+            && self.nameless.len() == other.nameless.len()
+            && self.folders.keys().eq(other.folders.keys())
+    }
+
+    /// Why a guest that is not declared may yet be wanted; `None` if it is not.
+    pub(super) fn doubt(&self, name: &str, folder: Option<&Path>) -> Option<String> {
+        if self.off.contains(name) {
+            return None;
+        }
+        if let Some(error) = self.nameless.first() {
+            return Some(format!("{} may be its declaration", error.file.display()));
+        }
+        let folder = folder.filter(|folder| !self.folders.contains_key(*folder))?;
+        Some(format!("{}, which declared it, is not there or was not asked for", folder.display()))
+    }
+
+    /// Reads a file of a folder.
+    fn take(&mut self, path: &Path) {
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            return;
+        }
+        match declaration::name_of(path) {
+            Err(error) => self.nameless.push(error),
+            // As systemd's units are switched off.
+            Ok(name) if is_dev_null(path) => {
+                self.guests.remove(&name);
+                self.off.insert(name);
+            }
+            Ok(name) => {
+                self.off.remove(&name);
+                self.guests.insert(name, Entry::read(path));
+            }
+        }
+    }
+
+    /// How long ago the last change was.
+    fn age(&self) -> Option<Duration> {
+        let marks = self.guests.values().flat_map(|entry| &entry.marks).chain(self.folders.values());
+        marks.filter_map(Mark::age).min()
+    }
+}
 
 impl Places {
     /// Reads all declarations.
@@ -38,28 +123,38 @@ impl Places {
     /// # Errors
     ///
     /// Only if a folder that is there cannot be read: then nobody knows what is declared.
-    pub(super) fn declared(&self) -> Result<(Declared, Vec<DeclarationError>), GuestsError> {
-        let (mut declared, mut nameless) = (Declared::new(), Vec::new());
+    pub(super) fn declared(&self) -> Result<Declared, GuestsError> {
+        let mut declared = Declared::default();
         for folder in &self.folders {
             let failed = |source: io::Error| GuestsError::Folder { path: folder.clone(), source };
+            let mark = Mark::of(folder);
             let entries = match fs::read_dir(folder) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 entries => entries.map_err(failed)?,
             };
+            declared.folders.insert(std::path::absolute(folder).map_err(failed)?, mark);
             for entry in entries {
-                let path = entry.map_err(failed)?.path();
-                if path.extension().is_none_or(|extension| extension != "toml") {
-                    continue;
-                }
-                match declaration::name_of(&path) {
-                    Err(error) => nameless.push(error),
-                    // As systemd's units are switched off.
-                    Ok(name) if is_dev_null(&path) => drop(declared.remove(&name)),
-                    Ok(name) => drop(declared.insert(name, Declaration::load(&path))),
-                }
+                declared.take(&entry.map_err(failed)?.path());
             }
         }
-        Ok((declared, nameless))
+        Ok(declared)
+    }
+
+    /// Reads all declarations when nobody is about to change them, or the archives that they name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Places::declared`].
+    pub(super) fn settled(&self) -> Result<Declared, GuestsError> {
+        let begun = Instant::now();
+        loop {
+            let declared = self.declared()?;
+            let left = declared.age().and_then(|age| SETTLED.checked_sub(age));
+            match left.filter(|_| begun.elapsed() < UNREST) {
+                Some(left) => std::thread::sleep(left.max(Duration::from_millis(10))),
+                None => return Ok(declared),
+            }
+        }
     }
 
     /// containerd's socket.
@@ -105,7 +200,13 @@ impl Places {
         let failed = |source: io::Error| GuestsError::Folder { path: self.state.clone(), source };
         fs::create_dir_all(&self.state).map_err(failed)?;
         let lock = File::create(self.state.join("lock")).map_err(failed)?;
-        lock.lock().map_err(failed)?;
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                say("guests", format_args!("waiting for another `micrun guests`, which is at work"));
+                lock.lock().map_err(failed)?;
+            }
+            tried => tried.map_err(|error| failed(error.into()))?,
+        }
         Ok(lock)
     }
 
@@ -193,10 +294,44 @@ mod tests {
         std::os::unix::fs::symlink("/dev/null", dir.path().join("etc/b.toml")).unwrap();
         let state = dir.path().join("state");
         let places = Places { folders, state, logs: PathBuf::new(), address: None };
-        let (declared, nameless) = places.declared().unwrap();
-        assert_eq!(declared.keys().collect::<Vec<_>>(), ["a"]);
-        assert!(declared["a"].is_ok());
-        assert_eq!(nameless.len(), 1);
+        let declared = places.declared().unwrap();
+        assert_eq!(declared.guests.keys().collect::<Vec<_>>(), ["a"]);
+        assert!(declared.guests["a"].declaration.is_ok());
+        assert_eq!(declared.nameless.len(), 1);
         assert!(places.known().unwrap().is_empty());
+        assert_eq!(declared.doubt("b", None), None, "it is switched off");
+        assert!(declared.doubt("c", None).unwrap().contains("a b.toml may be its declaration"));
+        fs::remove_file(dir.path().join("etc/a b.toml")).unwrap();
+        let declared = places.declared().unwrap();
+        assert_eq!(declared.doubt("c", Some(&dir.path().join("etc"))), None);
+        let doubt = declared.doubt("c", Some(&dir.path().join("none"))).unwrap();
+        assert!(doubt.contains("is not there"), "{doubt}");
+    }
+
+    #[test]
+    fn a_change_of_what_is_declared_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, archive) = (dir.path().join("motor.toml"), dir.path().join("motor.tar"));
+        let text = format!("image = \"{}\"", archive.display());
+        let folders = vec![dir.path().to_owned()];
+        let places = Places { folders, state: PathBuf::new(), logs: PathBuf::new(), address: None };
+        let mut before = places.settled().unwrap();
+        let mut changed = |what: &str| {
+            let now = places.settled().unwrap();
+            assert!(now.age().unwrap() >= SETTLED, "{what}: it was read too early");
+            assert!(!now.is_as(&before), "{what}");
+            assert!(now.is_as(&places.declared().unwrap()), "{what}: nothing changed since");
+            before = now;
+        };
+        fs::write(&file, "").unwrap();
+        changed("a file that is not written yet");
+        fs::write(&file, &text).unwrap();
+        changed("a file that is");
+        fs::write(&archive, "x").unwrap();
+        changed("an archive that was not there");
+        fs::write(&archive, "y").unwrap();
+        changed("an archive of the same length");
+        fs::remove_file(&file).unwrap();
+        changed("no file");
     }
 }

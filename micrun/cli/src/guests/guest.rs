@@ -64,6 +64,17 @@ pub(super) enum Did {
     Updated,
 }
 
+impl Did {
+    /// For `--format json`.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Did::Kept => "kept",
+            Did::Started => "started",
+            Did::Updated => "updated",
+        }
+    }
+}
+
 impl<'a> Guest<'a> {
     /// A guest with what is remembered of it. Where that is damaged, it is set aside.
     ///
@@ -97,7 +108,21 @@ impl<'a> Guest<'a> {
             other => other?,
         };
         let state = state.unwrap_or_else(|| State::new(&declaration.namespace));
-        Ok(Guest { name, declaration, places, node, state })
+        let mut guest = Guest { name, declaration, places, node, state };
+        guest.note_folder()?;
+        Ok(guest)
+    }
+
+    /// A guest is removed only where the folder that declared it was read without its file in it.
+    fn note_folder(&mut self) -> Result<(), GuestError> {
+        let folder = self.declaration.file.parent().and_then(|folder| std::path::absolute(folder).ok());
+        if self.state.folder != folder {
+            self.state.folder = folder;
+            if self.state.current.is_some() {
+                self.save()?;
+            }
+        }
+        Ok(())
     }
 
     fn save(&self) -> Result<(), GuestError> {

@@ -1,7 +1,7 @@
 //! `guests`: firmware that a node runs without Kubernetes, as its files declare.
 //!
 //! - [`model`]: declarations, versions, and what is remembered of them
-//! - [`folder`]: where all that is
+//! - [`folder`]: where all that is; [`mark`]: whether a file has changed since it was looked at
 //! - [`node`](mod@node): containerd
 //! - [`guest`]: one guest, brought to what is declared; [`health`]: whether it is healthy; [`step`]: where it may be
 //!   interrupted
@@ -15,11 +15,13 @@ mod archive;
 mod folder;
 mod guest;
 mod health;
+mod mark;
 mod model;
 mod node;
 mod show;
 mod step;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -31,7 +33,7 @@ use serde::Serialize;
 
 use super::CliError;
 use super::print::{self, Format, Style, Table};
-use folder::Places;
+use folder::{Declared, Places};
 use guest::{Did, Guest};
 use model::{Declaration, DeclarationError, Image, State, StateError};
 use node::{Node, NodeError};
@@ -283,31 +285,64 @@ struct Applied {
 
 fn apply(args: &ApplyArgs) -> Result<ExitCode, CliError> {
     let _lock = args.places.lock()?;
-    let (declared, nameless) = args.places.declared()?;
-    for name in &args.names {
-        if !declared.contains_key(name) {
-            return Err(GuestsError::Unknown { name: name.clone() }.into());
+    let mut declared = args.places.settled()?;
+    if let Some(name) = args.names.iter().find(|name| !declared.guests.contains_key(*name)) {
+        return Err(GuestsError::Unknown { name: name.clone() }.into());
+    }
+    let mut results = BTreeMap::new();
+    let mut before = Declared::default();
+    loop {
+        round(&declared, &before, args, &mut results)?;
+        // systemd forgets what changes while the unit runs that a change has started.
+        let now = args.places.settled()?;
+        before = std::mem::replace(&mut declared, now);
+        if declared.is_as(&before) {
+            break;
         }
     }
-    let is_meant = |name: &str| args.names.is_empty() || args.names.iter().any(|meant| meant == name);
-    let mut results = Vec::new();
-    for name in
-        args.places.known()?.iter().filter(|name| !declared.contains_key(*name) && args.names.is_empty())
-    {
-        results.push(removed(name, &args.places));
-    }
-    for (name, declaration) in declared.into_iter().filter(|(name, _)| is_meant(name)) {
-        results.push(applied(&name, declaration, args));
-    }
-    for error in &nameless {
+    let mut results: Vec<Applied> = results.into_values().collect();
+    let good = declared.nameless.is_empty() && results.iter().all(|result| result.problem.is_none());
+    for error in &declared.nameless {
         print::error(&error);
     }
-    let good = nameless.is_empty() && results.iter().all(|result| result.problem.is_none());
     match args.format {
-        Format::Json => print::json(&results)?,
+        Format::Json => {
+            let nameless = declared.nameless.iter();
+            results.extend(nameless.map(|error| Applied::failed(&error.file.display().to_string(), error)));
+            print::json(&results)?;
+        }
         Format::Text => io::stdout().write_all(text(&results).as_bytes())?,
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Brings the node to what is declared, as far as it is not what was declared before.
+fn round(
+    declared: &Declared,
+    before: &Declared,
+    args: &ApplyArgs,
+    results: &mut BTreeMap<String, Applied>,
+) -> Result<(), GuestsError> {
+    let is_meant = |name: &String| args.names.is_empty() || args.names.contains(name);
+    for name in args.places.known()?.iter().filter(|name| !declared.guests.contains_key(*name)) {
+        if args.names.is_empty() {
+            results.insert(name.clone(), removed(name, declared, &args.places));
+        }
+    }
+    for (name, entry) in declared.guests.iter().filter(|(name, _)| is_meant(name)) {
+        if before.guests.get(name).is_none_or(|before| before.marks != entry.marks) {
+            let mut result = applied(name, &entry.declaration, args);
+            // What was done to it counts, even if nothing was left to do at last.
+            match results.get(name) {
+                Some(earlier) if result.result == "kept" && earlier.problem.is_none() => {
+                    result.result = earlier.result;
+                }
+                _ => {}
+            }
+            results.insert(name.clone(), result);
+        }
+    }
+    Ok(())
 }
 
 fn text(results: &[Applied]) -> String {
@@ -325,32 +360,32 @@ fn text(results: &[Applied]) -> String {
     if results.is_empty() { String::new() } else { table.text(Style::of(&io::stdout())) }
 }
 
-fn applied(name: &str, declaration: Result<Declaration, DeclarationError>, args: &ApplyArgs) -> Applied {
-    let mut state = None;
-    let work = || {
-        let declaration = declaration?;
-        move_out(name, &declaration, &args.places)?;
-        let node = connect(&args.places, &declaration.namespace)?;
-        let mut guest = Guest::open(name, &declaration, &args.places, &node)?;
-        let did = guest.apply(args.retry);
-        state = Some(guest.state);
-        did
-    };
-    let (result, problem) = match work() {
-        Ok(Did::Kept) => ("kept", None),
-        Ok(Did::Started) => ("started", None),
-        Ok(Did::Updated) => ("updated", None),
-        Err(error) => ("failed", Some(error)),
-    };
-    let note = if problem.is_none() { state.as_ref().and_then(show::note) } else { None };
-    let digest = state.and_then(|state| state.current).map(|current| current.digest);
-    Applied {
-        name: name.to_owned(),
-        result,
-        digest,
-        problem: problem.map(|error: GuestError| error.to_string()),
-        note,
+impl Applied {
+    fn failed(name: &str, problem: impl fmt::Display) -> Applied {
+        let problem = Some(problem.to_string());
+        Applied { name: name.to_owned(), result: "failed", digest: None, problem, note: None }
     }
+}
+
+fn applied(name: &str, declaration: &Result<Declaration, DeclarationError>, args: &ApplyArgs) -> Applied {
+    let work = || {
+        let declaration = declaration.as_ref().map_err(|error| error.to_string())?;
+        try_apply(name, declaration, args).map_err(|error| error.to_string())
+    };
+    let done = work();
+    let state = State::load(&args.places.state_of(name)).ok().flatten();
+    let note = if done.is_ok() { state.as_ref().and_then(show::note) } else { None };
+    let digest = state.and_then(|state| state.current).map(|current| current.digest);
+    match done {
+        Ok(did) => Applied { name: name.to_owned(), result: did.word(), digest, problem: None, note },
+        Err(problem) => Applied { digest, ..Applied::failed(name, problem) },
+    }
+}
+
+fn try_apply(name: &str, declaration: &Declaration, args: &ApplyArgs) -> Result<Did, GuestError> {
+    move_out(name, declaration, &args.places)?;
+    let node = connect(&args.places, &declaration.namespace)?;
+    Guest::open(name, declaration, &args.places, &node)?.apply(args.retry)
 }
 
 /// A guest that is declared for another namespace leaves the one where it is.
@@ -364,17 +399,19 @@ fn move_out(name: &str, declaration: &Declaration, places: &Places) -> Result<()
     }
 }
 
-fn removed(name: &str, places: &Places) -> Applied {
-    let work = || match State::load(&places.state_of(name))? {
-        Some(state) => {
-            say(name, format_args!("is declared no longer, and removed"));
-            forget(name, state, places)
+fn removed(name: &str, declared: &Declared, places: &Places) -> Applied {
+    let kept = Applied { name: name.to_owned(), result: "kept", digest: None, problem: None, note: None };
+    let work = || {
+        let Some(state) = State::load(&places.state_of(name))? else { return Ok(kept) };
+        if let Some(doubt) = declared.doubt(name, state.folder.as_deref()) {
+            let digest = state.current.map(|current| current.digest);
+            return Ok(Applied { digest, note: Some(format!("it stays: {doubt}")), ..kept });
         }
-        None => Ok(()),
+        say(name, format_args!("is declared no longer, and removed"));
+        forget(name, state, places)?;
+        Ok(Applied { result: "removed", ..kept })
     };
-    let problem = work().err().map(|error| error.to_string());
-    let result = if problem.is_none() { "removed" } else { "failed" };
-    Applied { name: name.to_owned(), result, digest: None, problem, note: None }
+    work().unwrap_or_else(|error: GuestError| Applied::failed(name, error))
 }
 
 fn forget(name: &str, state: State, places: &Places) -> Result<(), GuestError> {
@@ -391,10 +428,10 @@ fn one(
     job: impl FnOnce(&mut Guest<'_>) -> Result<Did, GuestError>,
 ) -> Result<(), GuestsError> {
     let _lock = places.lock()?;
-    let (mut declared, _) = places.declared()?;
-    let declaration = declared.remove(name).ok_or_else(|| GuestsError::Unknown { name: name.to_owned() })?;
+    let entry = places.settled()?.guests.remove(name);
+    let entry = entry.ok_or_else(|| GuestsError::Unknown { name: name.to_owned() })?;
     let work = || {
-        let declaration = declaration?;
+        let declaration = entry.declaration?;
         move_out(name, &declaration, places)?;
         let node = connect(places, &declaration.namespace)?;
         let mut guest = Guest::open(name, &declaration, places, &node)?;

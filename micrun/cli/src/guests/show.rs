@@ -93,10 +93,10 @@ fn short(digest: Sha256Digest) -> String {
 }
 
 fn look(places: &Places) -> Result<Vec<Shown>, CliError> {
-    let (declared, nameless) = places.declared()?;
+    let declared = places.declared()?;
     let mut shown: Vec<Shown> =
-        declared.into_iter().map(|(name, declaration)| look_at(name, declaration, places)).collect();
-    for error in nameless {
+        declared.guests.into_iter().map(|(name, entry)| look_at(name, entry.declaration, places)).collect();
+    for error in declared.nameless {
         let name = error.file.display().to_string();
         shown.push(Shown { problem: Some(error.to_string()), ..Shown::unknown(name) });
     }

@@ -26,6 +26,8 @@ const USUAL_PATIENCE: Duration = Duration::from_secs(30);
 /// What an operator wants of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declaration {
+    /// The file that declares it.
+    pub file: PathBuf,
     /// Where its image comes from.
     pub image: Image,
     /// containerd's namespace.
@@ -145,7 +147,7 @@ impl Declaration {
         draft
             .read(table.get_ref(), "")
             .map_err(|Wrong { place, problem }| at(Some(text.position(place)), problem))?;
-        draft.finish().map_err(|problem| at(None, problem))
+        draft.finish(path).map_err(|problem| at(None, problem))
     }
 }
 
@@ -199,7 +201,7 @@ impl Draft {
         Ok(())
     }
 
-    fn finish(self) -> Result<Declaration, Problem> {
+    fn finish(self, file: &Path) -> Result<Declaration, Problem> {
         let within = self.within.unwrap_or(USUAL_PATIENCE);
         let health = match (self.console, self.exec) {
             (Some(_), Some(_)) => return Err(Problem::TwoHealths),
@@ -216,6 +218,7 @@ impl Draft {
             return Err(Problem::NoLog);
         }
         Ok(Declaration {
+            file: file.to_owned(),
             image: self.image.ok_or(Problem::NoImage { wanted: image::WANTED })?,
             namespace: self.namespace.unwrap_or_else(|| "default".to_owned()),
             restart: self.restart,

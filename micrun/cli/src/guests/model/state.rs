@@ -21,6 +21,9 @@ pub struct State {
     version: u32,
     /// containerd's namespace in which it is.
     pub namespace: String,
+    /// The folder whose file declared it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
     /// What runs, or should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<Generation>,
@@ -126,6 +129,7 @@ impl State {
         State {
             version: VERSION,
             namespace: namespace.to_owned(),
+            folder: None,
             current: None,
             previous: None,
             trial: None,

@@ -32,11 +32,13 @@ MICRUN_MICAD_PACKAGES ?= ""
 SUMMARY:${PN}-mcs = "micad and what it talks to firmware through"
 RDEPENDS:${PN}-mcs = "${MICRUN_MICAD_PACKAGES}"
 
-# xl and its daemons. The whole of xen-tools would bring QEMU, Perl and Python for guests that are no firmware.
+# xl and its daemons, and the folders below /var that they expect. The whole of xen-tools would bring QEMU, Perl and Python for guests
+# that are no firmware.
 SUMMARY:${PN}-xen = "Dom0's tools, as far as firmware needs them"
 RDEPENDS:${PN}-xen = "\
     ${PN}-mcs \
     xen-tools-console \
+    xen-tools-volatiles \
     xen-tools-xencommons \
     xen-tools-xenstore \
     xen-tools-xl \

@@ -36,10 +36,14 @@ fn overlay(workspace: &Workspace, clones: &Clones) -> Result<()> {
         ("RPI_EXTRA_CONFIG", "\\narmstub=bl31.bin\\ndtoverlay=micrun-mcs"),
         ("PREFERRED_VERSION_linux-raspberrypi", "6.6.%"),
         ("IMAGE_BOOT_FILES", "devicetree/micrun-mcs.dtbo;overlays/micrun-mcs.dtbo"),
-        ("EXTRA_IMAGEDEPENDS", "micrun-mcs-overlay:do_deploy"),
     ] {
         let said = bitbake.call("bitbake-getvar", &["--value", variable])?;
         ensure!(said.text.contains(wanted), "{variable} has no {wanted}: {}", said.text);
+    }
+    let awaited = bitbake.call("bitbake-getvar", &["--value", "--flag", "depends", "do_image_wic"])?.text;
+    for recipe in ["trusted-firmware-a", "micrun-mcs-overlay"] {
+        let is_awaited = awaited.split_whitespace().any(|task| task == format!("{recipe}:do_deploy"));
+        ensure!(is_awaited, "disks are made without waiting for what {recipe} puts on them: {awaited}");
     }
     let kernels = clones.layer("meta-raspberrypi").join("recipes-kernel/linux");
     let is_there = |name: &str| name.starts_with("linux-raspberrypi_6.6") && name.ends_with(".bb");

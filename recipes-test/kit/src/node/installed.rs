@@ -9,7 +9,7 @@ pub const INSTALLED: [(&str, &str); 4] = [
 ];
 
 /// What a node has besides that is updated by slots: recipes micrun-grub, micrun-data, micrun-health, and declared guests.
-pub const INSTALLED_WITH_SLOTS: [(&str, &str); 22] = [
+pub const INSTALLED_WITH_SLOTS: [(&str, &str); 23] = [
     ("recipes-bsp/grub/files/boot.cfg", "boot/boot.cfg"),
     (
         "recipes-containers/micrun-guests/files/micrun-guests.path",
@@ -24,6 +24,7 @@ pub const INSTALLED_WITH_SLOTS: [(&str, &str); 22] = [
     ("recipes-core/micrun-data/files/etc-mica.mount", "usr/lib/systemd/system/etc-mica.mount"),
     ("recipes-core/micrun-data/files/etc-rancher.mount", "usr/lib/systemd/system/etc-rancher.mount"),
     ("recipes-core/micrun-data/files/etc-xen.mount", "usr/lib/systemd/system/etc-xen.mount"),
+    ("recipes-core/micrun-data/files/journal.conf", "usr/lib/systemd/journald.conf.d/50-micrun.conf"),
     ("recipes-core/micrun-data/files/micrun-boot-env", "usr/libexec/micrun-boot-env"),
     (
         "recipes-core/micrun-data/files/micrun-boot-env.service",

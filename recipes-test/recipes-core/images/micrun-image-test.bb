@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MulanPSL-2.0
 #
-# kas/include/test.yml builds it and runs its tests: bitbake -c testimage micrun-image-test.
+# kas/include/test.yml builds it and, in QEMU, runs its tests.
 require recipes-core/images/micrun-image-dev.bb
 
 SUMMARY = "micrun-image-dev with firmware to run, for OpenEmbedded's runtime tests"

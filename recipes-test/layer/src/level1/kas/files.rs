@@ -15,13 +15,16 @@ use crate::tracked::{self, tracked};
 const VERSION: u64 = 14;
 /// What every file builds for, unless a product says otherwise.
 const DISTRO: &str = "micrun";
-/// What can be added to a board's file, and the image that comes of it.
-const OPTIONS: [(&str, &str); 4] = [
-    ("kas/include/development.yml", "micrun-image"),
-    ("kas/include/k3s.yml", "micrun-image"),
-    ("kas/include/debug.yml", "micrun-image-dev"),
-    ("kas/include/test.yml", "micrun-image-test"),
+/// What can be added to a board's file, and what comes of it: an image, and the update to it.
+const OPTIONS: [(&str, &[&str]); 4] = [
+    ("kas/include/development.yml", &["micrun-image", BUNDLE]),
+    ("kas/include/k3s.yml", &["micrun-image", BUNDLE]),
+    ("kas/include/debug.yml", &["micrun-image-dev", BUNDLE]),
+    ("kas/include/test.yml", &["micrun-image-test"]),
 ];
+const BUNDLE: &str = "micrun-bundle";
+/// The image that a bundle carries without a word on it.
+const IN_BUNDLE: &str = "micrun-image";
 
 pub fn checks() -> Vec<Check> {
     vec![
@@ -116,13 +119,15 @@ fn options(workspace: &Workspace) -> Result<()> {
     let resolver = Resolver::new(workspace)?;
     for file in tops(workspace)? {
         let alone = resolver.resolve(workspace.root(), &file)?;
-        for (option, image) in OPTIONS {
+        for (option, wanted) in OPTIONS {
             let both = resolver.resolve(workspace.root(), &format!("{file}:{option}"))?;
             complete(&both).with_context(|| format!("{file}:{option}"))?;
+            ensure!(targets(&both) == wanted, "{file}:{option} builds {}, not {wanted:?}", both["target"]);
             ensure!(
-                targets(&both).contains(&image),
-                "{file}:{option} builds {}, not {image}",
-                both["target"]
+                !wanted.contains(&BUNDLE) || in_bundle(&both) == wanted[0],
+                "{file}:{option} builds {} and a bundle with {}",
+                wanted[0],
+                in_bundle(&both)
             );
             for key in ["machine", "distro"] {
                 ensure!(both[key] == alone[key], "{option} changes the {key} of {file}");
@@ -133,6 +138,14 @@ fn options(workspace: &Workspace) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The image that the bundle carries.
+fn in_bundle(config: &Value) -> &str {
+    let lines =
+        entries(&config["local_conf_header"]).filter_map(|(_, text)| text.as_str()).flat_map(str::lines);
+    let set = lines.filter_map(|line| line.strip_prefix("MICRUN_BUNDLE_IMAGE = \"")?.strip_suffix('"'));
+    set.last().unwrap_or(IN_BUNDLE)
 }
 
 fn targets(config: &Value) -> Vec<&str> {

@@ -20,8 +20,7 @@ MICRUN_DATA_SIZE ??= "512"
 MICRUN_BOOT_SIZE ??= "64"
 
 # The layout, in files/wic.
-MICRUN_WKS_FILE ??= "micrun-uefi.wks.in"
-MICRUN_WKS_FILE:rpi ??= "micrun-raspberrypi.wks.in"
+MICRUN_WKS_FILE ??= "${@'micrun-raspberrypi.wks.in' if micrun_has_u_boot(d) else 'micrun-uefi.wks.in'}"
 
 # What the firmware's partition holds on boards with UEFI: GRUB, the choice between the slots, its state and a copy of that.
 MICRUN_ESP_FILES ??= "\
@@ -43,8 +42,7 @@ MICRUN_NODE_INSTALL = "\
 "
 
 # What each slot's own /boot holds beside kernel and hypervisor.
-MICRUN_SLOT_BOOT ??= "micrun-grub"
-MICRUN_SLOT_BOOT:rpi ??= "micrun-u-boot-script libubootenv-bin u-boot-env"
+MICRUN_SLOT_BOOT ??= "${@'micrun-u-boot-script libubootenv-bin u-boot-env' if micrun_has_u_boot(d) else 'micrun-grub'}"
 
 # What the disk comes as: by default for whoever writes it to a card.
 MICRUN_DISK_TYPES ??= "wic.zst wic.bmap"
@@ -62,6 +60,9 @@ IMAGE_ROOTFS_MAXSIZE = "${@int(d.getVar('MICRUN_SLOT_SIZE')) * 1024}"
 IMAGE_ROOTFS_EXTRA_SPACE = "0"
 
 IMAGE_LINGUAS = ""
+
+# An SDK of the image packs firmware, too.
+TOOLCHAIN_HOST_TASK:append = " nativesdk-micrun-image-builder"
 
 # Of all that wic could use, what our layouts do. Each board names its boot loader below.
 WKS_FILE_DEPENDS = "bmaptool-native dosfstools-native e2fsprogs-native mtools-native"
@@ -83,8 +84,12 @@ def micrun_initrd(d):
         return ''
     return '%s-%s.%s' % (image, d.getVar('MACHINE'), d.getVar('INITRAMFS_FSTYPES').split()[0])
 
+def micrun_has_u_boot(d):
+    """Whether U-Boot chooses the slot; else GRUB does. Not an override: that would win over who sets a variable without one."""
+    return 'rpi' in d.getVar('MACHINEOVERRIDES').split(':')
+
 def micrun_boot_depends(d):
     """The recipes that deploy what the firmware's partition holds."""
-    if 'rpi' in d.getVar('MACHINEOVERRIDES').split(':'):
+    if micrun_has_u_boot(d):
         return 'micrun-u-boot-script:do_deploy'
     return 'grub-efi:do_deploy micrun-grub:do_deploy'

@@ -14,6 +14,7 @@ IMAGE_FEATURES = "\
     post-install-logging \
     ssh-server-openssh \
     tools-debug \
+    ${EXTRA_IMAGE_FEATURES} \
 "
 
 # What is on it besides is bigger, too.

@@ -29,7 +29,9 @@ IMAGE_INSTALL = "\
 "
 
 python () {
-    wrong = set(d.getVar('IMAGE_FEATURES').split()) & set(d.getVar('MICRUN_FORBIDDEN_FEATURES').split())
+    # What is to be added to all images is looked at, too, though it would not get in here: whoever asks for it is told.
+    asked = set(d.getVar('IMAGE_FEATURES').split()) | set(d.getVar('EXTRA_IMAGE_FEATURES').split())
+    wrong = asked & set(d.getVar('MICRUN_FORBIDDEN_FEATURES').split())
     if wrong:
         raise bb.parse.SkipRecipe('%s is for products and has no %s: build micrun-image-dev, or take it out of '
                                   'EXTRA_IMAGE_FEATURES' % (d.getVar('PN'), ', '.join(sorted(wrong))))

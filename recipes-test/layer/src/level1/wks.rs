@@ -81,10 +81,11 @@ fn found(workspace: &Workspace) -> Result<()> {
     let text = fs::read_to_string(&class).with_context(|| format!("cannot read {}", class.display()))?;
     let mut chosen = Vec::new();
     for line in text.lines().filter(|line| line.starts_with("MICRUN_WKS_FILE")) {
-        let name = line.split('"').nth(1).with_context(|| format!("{line} names no file"))?;
-        let path = workspace.root().join(FOLDER).join(name);
-        ensure!(path.is_file(), "{CLASS} names {name}, which is not in {FOLDER}");
-        chosen.push(name.to_owned());
+        for name in line.split(['"', '\'']).filter(|word| word.ends_with(".wks.in")) {
+            let path = workspace.root().join(FOLDER).join(name);
+            ensure!(path.is_file(), "{CLASS} names {name}, which is not in {FOLDER}");
+            chosen.push(name.to_owned());
+        }
     }
     ensure!(text.contains("WKS_FILE = \"${MICRUN_WKS_FILE}\""), "{CLASS} does not use what it chose");
     for (name, _) in layouts(workspace)? {

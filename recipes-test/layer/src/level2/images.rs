@@ -1,6 +1,8 @@
 //! What goes into images, for each machine: all recipes of all layers are read without an error, and bitbake can plan every image and
 //! bundle down to its last task.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, ensure};
 use micrun_testkit::{Workspace, note};
 
@@ -14,6 +16,9 @@ const MACHINES: [&str; 3] = ["qemuarm64", "genericarm64", "raspberrypi4-64"];
 /// Images and bundles.
 const TARGETS: [&str; 5] =
     ["micrun-image", "micrun-image-dev", "micrun-image-test", "micrun-bundle", "micrun-guest-bundle"];
+
+/// An image whose SDK is planned, too.
+const WITH_SDK: &str = "micrun-image";
 
 /// Fewer tasks than this, and nothing that matters is built.
 const LEAST: usize = 100;
@@ -29,6 +34,8 @@ pub fn checks() -> Vec<Check> {
     vec![
         Check { name: "every recipe of every layer is read, for each machine", run: parses },
         Check { name: "every image and bundle is planned, for each machine", run: plans },
+        Check { name: "what the layer changes in others' recipes holds beside all layers", run: appends },
+        Check { name: "a product's image refuses what is for developers", run: refusal },
         Check { name: "what a dry run cannot see", run: gaps },
     ]
 }
@@ -58,6 +65,51 @@ fn plans(workspace: &Workspace, clones: &Clones) -> Result<()> {
             note(format_args!("{machine}, {target}: {tasks} tasks"));
             ensure!(tasks > LEAST, "{target} for {machine} has {tasks} tasks only: nothing is built for it");
         }
+        let said =
+            bitbake(workspace, clones)?.machine(machine).run(&["-n", "-c", "populate_sdk", WITH_SDK])?;
+        let builder = "nativesdk-micrun-image-builder";
+        ensure!(
+            said.text.contains(builder),
+            "the SDK for {machine} has no {builder}: {}",
+            said.log.display()
+        );
+    }
+    Ok(())
+}
+
+/// Of two layers that change the same recipe, the one with the higher priority has the last word, and it is not always ours.
+fn appends(workspace: &Workspace, clones: &Clones) -> Result<()> {
+    let value = |machine: &str, recipe: &str, variable: &str| {
+        let bitbake = bitbake(workspace, clones)?.machine(machine);
+        Ok::<_, anyhow::Error>(bitbake.call("bitbake-getvar", &["-r", recipe, "--value", variable])?.text)
+    };
+    let folders = value("raspberrypi4-64", "u-boot", "FILESPATH")?;
+    let folders = folders.lines().last().context("u-boot looks for files nowhere")?;
+    let mut found = folders.split(':').map(|folder| Path::new(folder).join("fw_env.config"));
+    let found = found.find(|file| file.is_file()).context("u-boot has no fw_env.config")?;
+    let is_ours = found.components().any(|part| part.as_os_str() == "meta-micrun");
+    ensure!(is_ours, "the Raspberry Pi's fw_env.config is {}", found.display());
+    let units = value("qemuarm64", "xen-tools", "SYSTEMD_SERVICE:xen-tools-xencommons")?;
+    ensure!(
+        units.contains("xenstored.service") && !units.contains("xen-qemu-dom0-disk-backend.service"),
+        "Dom0 would start a QEMU that it does not have: {units}"
+    );
+    Ok(())
+}
+
+fn refusal(workspace: &Workspace, clones: &Clones) -> Result<()> {
+    let feature = "empty-root-password";
+    for (image, is_refused) in [("micrun-image", true), ("micrun-image-dev", false)] {
+        let bitbake = Bitbake::new(workspace, clones, "refusal", Kind::Whole)?;
+        let file = bitbake.product().join(format!("meta-micrun/recipes-core/images/{image}.bb"));
+        // One file alone, so this is quick.
+        let said = bitbake
+            .set("DISTRO = \"micrun\"")
+            .set(&format!("EXTRA_IMAGE_FEATURES = \"{feature}\""))
+            .attempt("bitbake", &["-n", "-b", &file.display().to_string()])?;
+        let sentence = format!("is for products and has no {feature}");
+        let is_told = said.text.contains(&sentence);
+        ensure!(is_told == is_refused && said.success != is_refused, "{image}: see {}", said.log.display());
     }
     Ok(())
 }

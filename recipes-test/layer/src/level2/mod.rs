@@ -4,6 +4,7 @@
 //! - [`environment`]: that this works at all
 //! - [`compiler`]: the compiler of the clones
 //! - [`build`]: real builds of our recipes
+//! - [`busybox`]: the commands of a node
 //! - [`packages`]: what is in them
 //! - [`devicetree`]: the overlay for the Raspberry Pi
 //! - [`kas`]: the whole way of an integrator, but for what is fetched
@@ -15,6 +16,7 @@
 
 mod bitbake;
 mod build;
+mod busybox;
 mod check_layer;
 mod compiler;
 mod devicetree;
@@ -43,6 +45,7 @@ pub fn checks() -> Vec<Check> {
         environment::checks(),
         compiler::checks(),
         licences::checks(),
+        busybox::checks(),
         build::checks(),
         packages::checks(),
         firmware::checks(),

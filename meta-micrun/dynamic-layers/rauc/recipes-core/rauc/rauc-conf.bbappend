@@ -9,7 +9,6 @@ MICRUN_COMPATIBLE ??= "micrun-${MACHINE}"
 # The version of this image (major.minor.patch, semver.org). Bundles that are older are refused.
 MICRUN_VERSION ??= "${DISTRO_VERSION}"
 
-MICRUN_RAUC_BOOTLOADER ??= "grub"
-MICRUN_RAUC_BOOTLOADER:rpi ??= "uboot"
+MICRUN_RAUC_BOOTLOADER ??= "${@'uboot' if 'rpi' in d.getVar('MACHINEOVERRIDES').split(':') else 'grub'}"
 
 require ${@bb.utils.contains('DISTRO_FEATURES', 'micrun', 'rauc-conf-micrun.inc', '', d)}

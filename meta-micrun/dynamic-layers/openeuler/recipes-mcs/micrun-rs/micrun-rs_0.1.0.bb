@@ -68,6 +68,8 @@ RSUGGESTS:${PN} = "xen-tools"
 
 SUMMARY:${PN}-import = "Brings the node's own firmware images into containerd"
 FILES:${PN}-import = "${libexecdir} ${systemd_system_unitdir}"
+# ctr; tar and a shell, which may be busybox's.
+RDEPENDS:${PN}-import = "virtual-containerd"
 SYSTEMD_PACKAGES = "${PN}-import"
 SYSTEMD_SERVICE:${PN}-import = "micrun-import.service"
 

@@ -45,7 +45,7 @@ RDEPENDS:${PN}-xen = "\
     virtual-xenstored \
 "
 
-SUMMARY:${PN}-k3s = "A node of a k3s cluster"
+SUMMARY:${PN}-k3s = "A node that can join a k3s cluster as an agent"
 RDEPENDS:${PN}-k3s = "\
     ${PN} \
     k3s-agent \

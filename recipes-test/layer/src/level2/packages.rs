@@ -19,9 +19,9 @@ const EXPECTED: &str = include_str!("packages.txt");
 /// What our recipes install and no node of the system tests does: they have containerd 1.7 and no k3s.
 const NOT_ON_THE_NODE: [&str; 6] = [
     "etc/containerd/conf.d/50-micrun.toml",
-    "etc/mica/micrun/import.env",
     "etc/mica/micrun/micrun.conf",
     "usr/lib/micrun/ptest/run-ptest",
+    "usr/lib/systemd/system/k3s-agent.service.d/50-micrun.conf",
     "usr/lib/tmpfiles.d/micrun-k3s.conf",
     "usr/share/micrun/k3s/50-micrun.toml",
 ];

@@ -138,6 +138,10 @@ pub static SLOTS: [Need; 6] = [
     program(&["openssl"], "openssl"),
 ];
 
+/// Makes and signs bundles.
+pub static BUNDLES: [Need; 2] =
+    [program(&["squashfs-tools"], "mksquashfs"), program(&["openssl"], "openssl")];
+
 /// Compiles libFuzzer, which is C++.
 pub static FUZZ: [Need; 1] = [program(&["g++"], "c++")];
 

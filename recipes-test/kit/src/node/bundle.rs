@@ -1,19 +1,15 @@
-//! Bundles for the node, made and signed with RAUC itself on this machine. Debian 12 has one that knows no artifacts, so
-//! it is the node's release of Debian that gives it, unpacked with the libraries that it needs.
+//! Bundles for the node, made and signed with RAUC itself on this machine.
 
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
-use super::base::SUITE;
+use super::rauc::Rauc;
 use super::slots::{Bundle, COMPATIBLE, Flaw, slot_image};
-use crate::apt::PrivateApt;
-use crate::unpacked::once;
-use crate::{Workspace, note, shell};
+use crate::{Workspace, shell};
 
 /// Makes development keys, in meta-micrun.
 pub(super) const KEYS: &str = "scripts/micrun-dev-keys";
@@ -42,7 +38,7 @@ impl Content {
 /// Where bundles are made and signed.
 pub(super) struct Workshop<'a> {
     workspace: &'a Workspace,
-    rauc: PathBuf,
+    rauc: Rauc,
     keys: PathBuf,
     bundles: PathBuf,
 }
@@ -55,7 +51,12 @@ impl<'a> Workshop<'a> {
             shell::quietly(Command::new(&script).arg(keys.join(owner)))?;
         }
         fs::create_dir_all(bundles).with_context(|| format!("cannot create {}", bundles.display()))?;
-        Ok(Self { workspace, rauc: rauc(workspace)?, keys: keys.to_owned(), bundles: bundles.to_owned() })
+        Ok(Self {
+            workspace,
+            rauc: Rauc::get(workspace)?,
+            keys: keys.to_owned(),
+            bundles: bundles.to_owned(),
+        })
     }
 
     /// The certificate that nodes trust.
@@ -99,7 +100,7 @@ impl<'a> Workshop<'a> {
 
     fn sign(&self, content: &Path, flaw: Flaw, file: &Path) -> Result<()> {
         let keys = self.keys.join(if flaw == Flaw::Stranger { "strangers" } else { "ours" });
-        let mut rauc = Command::new(&self.rauc);
+        let mut rauc = self.rauc.command();
         rauc.arg("bundle").arg(format!("--cert={}", keys.join("development.cert.pem").display()));
         rauc.arg(format!("--key={}", keys.join("development.key.pem").display()));
         // Compressed, it would be the emulated machine's work to unpack it.
@@ -137,29 +138,3 @@ fn spoil(bundle: &Path, flaw: Flaw) -> Result<()> {
     }
     Ok(())
 }
-
-/// RAUC for this machine.
-fn rauc(workspace: &Workspace) -> Result<PathBuf> {
-    ensure!(cfg!(target_arch = "x86_64"), "bundles are made on x86-64 machines only");
-    let dir = workspace.kit("tools")?.join(format!("rauc-{SUITE}"));
-    let announce = || {
-        note(format_args!("fetching RAUC of Debian {SUITE}, which makes the bundles"));
-        Ok(())
-    };
-    once(&dir, announce, |part| {
-        let apt = PrivateApt::stable(&workspace.kit("apt")?.join("rauc"), SUITE, &["amd64"])?;
-        apt.unpack_all(&["rauc"], &["systemd", "dbus", "mount"], part)?;
-        let wrapper = part.join("rauc");
-        fs::write(&wrapper, WRAPPER).with_context(|| format!("cannot write {}", wrapper.display()))?;
-        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))
-            .with_context(|| format!("cannot make {} a program", wrapper.display()))?;
-        shell::quietly(Command::new(&wrapper).arg("--version")).context("the unpacked RAUC does not run")
-    })?;
-    Ok(dir.join("rauc"))
-}
-
-/// Starts it with its own libraries; mksquashfs, which it starts, is this machine's.
-const WRAPPER: &str = r#"#!/bin/sh
-here=${0%/*}
-exec "$here/usr/lib64/ld-linux-x86-64.so.2" --library-path "$here/usr/lib/x86_64-linux-gnu" "$here/usr/bin/rauc" "$@"
-"#;

@@ -3,7 +3,7 @@
 //!
 //! - [`base`]: what Debian gives: packages, unpacked
 //! - [`disk`]: the disks that are made from it and from our programs and files
-//! - [`slots`]: a disk with two slots and the bundles that update it; [`bundle`] makes those
+//! - [`slots`]: a disk with two slots and the bundles that update it; [`bundle`] makes those, [`rauc`] signs them
 //! - `installed`: what a product's recipes put there
 //! - `initramfs`: from the kernel to the root file system
 //! - [`agent`]: programs in the node, with their streams
@@ -17,6 +17,7 @@ pub mod disk;
 mod initramfs;
 mod installed;
 mod machine;
+pub mod rauc;
 pub mod slots;
 
 use std::fs::File;

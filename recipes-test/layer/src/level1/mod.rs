@@ -8,6 +8,7 @@
 //! - [`openeuler`]: the layer and the feature for openEuler Embedded
 //! - [`yaml`]: every other file in YAML
 //! - [`sources`]: the files that recipes name
+//! - [`signing`]: keys on tokens, as the recipe of bundles uses them
 //! - [`oelint`]: OpenEmbedded's style guide
 //! - [`licences`]: the licences that recipes and files name
 //! - [`compiler`]: the compiler that our release brings
@@ -25,6 +26,7 @@ mod kernel;
 mod licences;
 mod oelint;
 mod openeuler;
+mod signing;
 mod sources;
 mod uboot;
 mod wks;
@@ -49,6 +51,7 @@ pub fn checks() -> Vec<Check> {
         kas::checks(),
         yaml::checks(),
         sources::checks(),
+        signing::checks(),
         oelint::checks(),
         licences::checks(),
         openeuler::checks(),

@@ -74,12 +74,16 @@ fn product(workspace: &Workspace, clones: &Clones) -> Result<()> {
     for package in ["packagegroup-micrun", "motor-control"] {
         ensure!(installed.split_whitespace().any(|word| word == package), "no {package} in {installed}");
     }
-    kas.variables(&folder, &files, "meta-gateway/recipes-core/bundles/gateway-bundle.bb")?.are(&[
+    let bundle = kas.variables(&folder, &files, "meta-gateway/recipes-core/bundles/gateway-bundle.bb")?;
+    bundle.are(&[
         ("RAUC_SLOT_rootfs", "gateway-image"),
         ("RAUC_BUNDLE_COMPATIBLE", "gateway-qemuarm64"),
         ("RAUC_BUNDLE_VERSION", "1.0.0"),
         ("RAUC_KEY_FILE", KEY),
+        ("RAUC_PKCS11_MODULE", MODULE),
     ])?;
+    let tools = bundle.value("DEPENDS")?;
+    ensure!(tools.contains("libp11-native"), "nothing reaches the key on its token: DEPENDS is {tools}");
     let trust = kas.bitbake.dir().join("meta-rauc/recipes-core/rauc/rauc-conf.bb");
     let trust = kas.variables(&folder, &files, &trust.display().to_string())?;
     let paths = trust.value("FILESEXTRAPATHS")?;
@@ -116,7 +120,8 @@ fn parse(workspace: &Workspace, clones: &Clones) -> Result<()> {
 }
 
 /// What signs, in the environment of whoever builds.
-const KEY: &str = "pkcs11:token=release;object=gateway";
+const KEY: &str = "pkcs11:token=release;object=gateway?pin-source=file:/run/secrets/pin";
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// kas, as the user that runs bitbake.
 struct Kas {
@@ -178,7 +183,9 @@ impl Kas {
         kas.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("LANG", "en_US.UTF-8");
         kas.env("HOME", common.join("home")).env("GITCONFIG_FILE", common.join("home/.gitconfig"));
         kas.env("KAS_WORK_DIR", self.bitbake.dir()).env("KAS_REPO_REF_DIR", &self.references);
-        kas.env("DL_DIR", common.join("downloads")).env("GATEWAY_SIGNING_KEY", KEY);
+        kas.env("DL_DIR", common.join("downloads"))
+            .env("GATEWAY_SIGNING_KEY", KEY)
+            .env("RAUC_PKCS11_MODULE", MODULE);
         let said = self.bitbake.watch(kas, "kas", &["shell", files, line])?;
         ensure!(said.success, "`kas shell {files} -c '{line}'` failed; its log is {}", said.log.display());
         Ok(said)

@@ -128,6 +128,16 @@ pub static NODE: [Need; 6] = [
 /// Checks what GRUB reads.
 pub static GRUB: [Need; 1] = [program(&["grub-common"], "grub-script-check")];
 
+/// Makes a disk that GRUB boots from, and starts it.
+pub static GRUB_BOARD: [Need; 6] = [
+    file(&["fdisk"], SFDISK),
+    file(&["dosfstools"], MKFS_FAT),
+    file(&["e2fsprogs"], MKFS_EXT4),
+    program(&["mtools"], "mcopy"),
+    program(&["qemu-system-arm"], "qemu-system-aarch64"),
+    file(&["qemu-efi-aarch64"], crate::node::FIRMWARE),
+];
+
 /// Makes a disk with two slots, and bundles for it.
 pub static SLOTS: [Need; 6] = [
     file(&["fdisk"], crate::node::slots::SFDISK),

@@ -2,6 +2,7 @@
 //!
 //! - [`level1`]: what needs package registries only; always run
 //! - [`level2`]: bitbake itself, where clones of the other layers are at hand
+//! - [`disk`]: disks for boards in QEMU
 //! - [`serial`]: a board in QEMU, through its serial port
 //! - [`clones`]: where those are, and at which commits
 //! - [`recipes`]: ours, as text
@@ -12,6 +13,7 @@
 //! `cargo xtask test layer` builds what this needs and runs it; arguments are those of libtest.
 
 mod clones;
+mod disk;
 mod level1;
 mod level2;
 mod recipes;

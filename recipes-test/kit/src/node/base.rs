@@ -15,13 +15,14 @@ use crate::{Workspace, note, shell};
 
 /// The release that the node runs: the oldest stable one whose Xen runs under QEMU's Arm.
 pub const SUITE: &str = "trixie";
-const PACKAGES: [&str; 24] = [
+const PACKAGES: [&str; 25] = [
     "bash",
     "busybox-static",
     "containerd",
     "coreutils",
     "dash",
     "dbus",
+    "dosfstools",
     "e2fsprogs",
     "findutils",
     "grep",
@@ -43,8 +44,9 @@ const PACKAGES: [&str; 24] = [
 ];
 
 /// GRUB's suite. trixie's 2.12 cannot load Xen on this firmware: "cannot load image".
-const GRUB_SUITE: &str = "bookworm";
-const GRUB_PACKAGE: &str = "grub-efi-arm64-bin";
+pub const GRUB_SUITE: &str = "bookworm";
+/// Its modules.
+pub const GRUB_PACKAGE: &str = "grub-efi-arm64-bin";
 
 /// What no test looks at: half of the root.
 const PRUNED: [&str; 9] = [

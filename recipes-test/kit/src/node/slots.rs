@@ -75,8 +75,9 @@ const ESP: (u64, u64) = (1, 64);
 const SLOT: u64 = 320;
 const DATA: u64 = 640;
 
-/// The modules in OpenEmbedded's image of GRUB for arm64 (its recipe grub-efi, with Xen), of which nothing else is loaded.
-const GRUB_MODULES: [&str; 15] = [
+/// The modules in a product's image of GRUB for arm64, of which nothing else is loaded: those of OpenEmbedded's recipe grub-efi,
+/// with Xen, and those that our grub-efi-micrun.inc adds.
+pub const GRUB_MODULES: [&str; 18] = [
     "boot",
     "linux",
     "ext2",
@@ -92,9 +93,12 @@ const GRUB_MODULES: [&str; 15] = [
     "loadenv",
     "test",
     "xen_boot",
+    "echo",
+    "reboot",
+    "sleep",
 ];
 /// What that image does first: it looks for its configuration.
-const GRUB_START: &str = "search --file --set=root /EFI/BOOT/grub.cfg\nset prefix=($root)/EFI/BOOT\n";
+pub const GRUB_START: &str = "search --file --set=root /EFI/BOOT/grub.cfg\nset prefix=($root)/EFI/BOOT\n";
 
 const XEN_ARGS: &str = "dom0_mem=1024M dom0_max_vcpus=1 bootscrub=0 console=dtuart dtuart=/pl011@9000000";
 const DOM0_ARGS: &str = "console=hvc0 panic=10 quiet systemd.show_status=0";

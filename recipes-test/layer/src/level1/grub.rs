@@ -10,13 +10,26 @@ use micrun_testkit::{Workspace, packages, shell};
 
 use super::Check;
 
-const FOLDER: &str = "meta-micrun/recipes-bsp/grub/files";
+pub const FOLDER: &str = "meta-micrun/recipes-bsp/grub/files";
 const SCRIPTS: [&str; 3] = ["grub.cfg", "boot.cfg", "boot-args.cfg.in"];
 
-/// Commands of the modules normal, test, loadenv, configfile, linux, boot and xen_boot. The recipe grub-efi puts these,
-/// and few others, into its image for arm64; a disk image carries no other modules.
-const COMMANDS: [&str; 10] =
-    ["[", "boot", "initrd", "linux", "load_env", "save_env", "set", "source", "xen_hypervisor", "xen_module"];
+/// Commands of the modules normal, test, loadenv, configfile, linux, boot and xen_boot, which the recipe grub-efi puts, with few
+/// others, into its image for arm64, and of those that our grub-efi-micrun.inc adds. A disk image carries no other modules.
+const COMMANDS: [&str; 13] = [
+    "[",
+    "boot",
+    "echo",
+    "initrd",
+    "linux",
+    "load_env",
+    "reboot",
+    "save_env",
+    "set",
+    "sleep",
+    "source",
+    "xen_hypervisor",
+    "xen_module",
+];
 
 /// GRUB's shell.
 const KEYWORDS: [&str; 10] = ["do", "done", "elif", "else", "fi", "for", "function", "if", "then", "}"];
@@ -42,6 +55,12 @@ fn scripts(workspace: &Workspace) -> Result<()> {
 }
 
 fn commands(workspace: &Workspace) -> Result<()> {
+    let added = workspace.root().join("meta-micrun/recipes-bsp/grub/grub-efi-micrun.inc");
+    let added = fs::read_to_string(&added).with_context(|| format!("cannot read {}", added.display()))?;
+    ensure!(
+        added.contains("\" echo reboot sleep\""),
+        "the list of commands here is for other modules: {added}"
+    );
     for script in SCRIPTS {
         let path = folder(workspace).join(script);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -3,6 +3,7 @@
 //! - [`crates`]: the recipes' list of crates against Cargo.lock
 //! - [`devicetree`]: overlays: dtc, and the tree of the board they are for
 //! - [`grub`]: what GRUB reads: its parser, the commands that its image has
+//! - [`choice`]: the slot that GRUB takes, asked of GRUB itself
 //! - [`firmware`]: recipes of firmware, and the cases that run on an image with it
 //! - [`kas`]: the descriptions of builds, their locks, what documents make of them
 //! - [`openeuler`]: the layer and the feature for openEuler Embedded
@@ -16,6 +17,7 @@
 //! - [`uboot`]: U-Boot's scripts, run by U-Boot
 //! - [`wks`]: the layouts of disks
 
+mod choice;
 pub mod compiler;
 mod crates;
 mod devicetree;
@@ -47,6 +49,7 @@ pub fn checks() -> Vec<Check> {
         crates::checks(),
         devicetree::checks(),
         grub::checks(),
+        choice::checks(),
         firmware::checks(),
         kas::checks(),
         yaml::checks(),

@@ -15,10 +15,11 @@ use crate::tracked::{text, tracked};
 const CONFIG: &str = "recipes-test/layer/oelint.cfg";
 
 /// Variables and tasks that it has not heard of, and that none of our classes and configurations sets.
-const FOREIGN: [&str; 11] = [
+const FOREIGN: [&str; 12] = [
     // openembedded-core
     "CARGO_PROFILE_RELEASE_CODEGEN_UNITS",
     "CARGO_PROFILE_RELEASE_LTO",
+    "GRUB_BUILDIN",
     "IMAGE_TYPEDEP",
     "KERNEL_INCLUDE",
     "do_image_wic",

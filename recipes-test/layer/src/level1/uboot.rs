@@ -12,6 +12,7 @@ use micrun_testkit::unpacked::once;
 use micrun_testkit::{Workspace, note, packages, shell};
 
 use super::Check;
+use crate::disk;
 use crate::serial::Serial;
 
 /// The scripts.
@@ -34,13 +35,16 @@ const ARGUMENTS: [(&str, &str); 3] = [
 /// Of the card and its partitions, in MiB. QEMU takes cards whose size is a power of two.
 const CARD: u64 = 128;
 const PARTITION: u64 = 32;
-const MIB: u64 = 1024 * 1024;
 
 pub fn checks() -> Vec<Check> {
     vec![
         Check {
             name: "u-boot: a slot is tried as often as it may, then the other, then all again",
             run: counts,
+        },
+        Check {
+            name: "u-boot: a slot that was marked bad has no turn again, unless nothing else can be loaded",
+            run: bad_slots,
         },
         Check {
             name: "u-boot: a slot that cannot be loaded is passed over, and Xen gets what it asks for",
@@ -55,18 +59,44 @@ fn counts(workspace: &Workspace) -> Result<()> {
     let mut serial = board.start()?;
     // As RAUC leaves them when it has tried a slot twice.
     serial.stop_at_prompt(&["setenv BOOT_A_LEFT 1", "setenv BOOT_B_LEFT 1"])?;
-    serial.expect("Slot A, rootfs.0: 0 more boots")?;
+    serial.expect("Slot A, rootfs.0: boots left, with this one: 1")?;
     serial.expect("STARTED Linux of A")?;
     let tree = serial.expect("ENDED Linux of A")?;
-    let wanted =
-        "firmware.says=hello root=PARTLABEL=rootfs.0 ro rootwait rauc.slot=A console=ttyS1,115200 panic=10";
+    let wanted = "firmware.says=hello root=PARTLABEL=rootfs.0 ro rootwait rauc.slot=A fsck.repair=yes console=ttyS1,115200 panic=10";
     ensure!(tree.contains(wanted), "Linux is told something else than {wanted}: {tree}");
-    serial.expect("Slot B, rootfs.1: 0 more boots")?;
+    serial.expect("Slot B, rootfs.1: boots left, with this one: 1")?;
     serial.expect("STARTED Linux of B")?;
     serial.expect("root=PARTLABEL=rootfs.1 ro rootwait rauc.slot=B")?;
-    serial.expect("No slot has boots left: all of them get theirs back")?;
-    serial.expect("Slot A, rootfs.0: 2 more boots")?;
+    serial.expect("No slot could be begun: all of them get their boots back")?;
+    serial.expect("Slot A, rootfs.0: boots left, with this one: 3")?;
     serial.expect("STARTED Linux of A")?;
+    Ok(())
+}
+
+/// As it is when one slot was left after three boots in vain, and the other was good.
+fn bad_slots(workspace: &Workspace) -> Result<()> {
+    let board = Board::new(workspace, &[("Image", "Linux of A")], &[("Image", "Linux of B")])?;
+    let mut serial = board.start()?;
+    serial.stop_at_prompt(&["setenv BOOT_ORDER A", "setenv BOOT_A_LEFT 1", "setenv BOOT_B_LEFT 0"])?;
+    serial.expect("STARTED Linux of A")?;
+    let again = serial.expect("STARTED Linux of A")?;
+    ensure!(again.contains("all of them get their boots back"), "why did A have another turn? {again}");
+    ensure!(!again.contains("Slot B"), "slot B is bad and had a turn: {again}");
+
+    drop(serial);
+    let board = Board::new(workspace, &[("Image", "Linux of A")], &[])?;
+    let mut serial = board.start()?;
+    serial.stop_at_prompt(&["setenv BOOT_ORDER B"])?;
+    serial.expect("Slot B cannot be booted")?;
+    serial.expect("STARTED Linux of A")?;
+
+    drop(serial);
+    let board = Board::new(workspace, &[], &[])?;
+    let mut serial = board.start()?;
+    serial.stop_at_prompt(&[])?;
+    serial.expect("No slot can be booted. Once more in 10 seconds")?;
+    serial.expect("resetting")?;
+    serial.expect("No slot can be booted")?;
     Ok(())
 }
 
@@ -75,12 +105,11 @@ fn passes_over(workspace: &Workspace) -> Result<()> {
     let board = Board::new(workspace, &[("Image", "Dom0"), ("xen", "Xen")], &[])?;
     let mut serial = board.start()?;
     serial.stop_at_prompt(&["setenv BOOT_ORDER B A"])?;
-    serial.expect("Slot B, rootfs.1: 2 more boots")?;
     serial.expect("Slot B cannot be booted")?;
-    serial.expect("Slot A, rootfs.0: 2 more boots")?;
+    serial.expect("Slot A, rootfs.0: boots left, with this one: 3")?;
     serial.expect("STARTED Xen")?;
     let tree = serial.expect("ENDED Xen")?;
-    let dom0 = "firmware.says=hello root=PARTLABEL=rootfs.0 ro rootwait rauc.slot=A console=hvc0 panic=10";
+    let dom0 = "firmware.says=hello root=PARTLABEL=rootfs.0 ro rootwait rauc.slot=A fsck.repair=yes console=hvc0 panic=10";
     for wanted in [dom0, "console=dtuart dom0_mem=512M", "xen,multiboot-module", "xen,dom0-bootargs"] {
         ensure!(tree.contains(wanted), "Xen's device tree lacks {wanted}: {tree}");
     }
@@ -110,8 +139,9 @@ impl Board {
         for (name, files) in [("a", a), ("b", b)] {
             board.slot(&workspace.root().join(STAND_INS), name, files)?;
         }
-        board.firmware_partition()?;
-        board.card()?;
+        disk::fat(&at("boot.img"), PARTITION, &[(at("boot.scr"), "boot.scr")])?;
+        let partitions = [("esp", at("boot.img")), ("rootfs.0", at("a.img")), ("rootfs.1", at("b.img"))];
+        disk::assemble(&at("card.img"), CARD, PARTITION, &partitions)?;
         Ok(board)
     }
 
@@ -142,40 +172,7 @@ impl Board {
             fs::copy(self.folder.path().join("slot.scr"), boot.join("slot.scr"))
                 .with_context(|| format!("cannot fill {}", boot.display()))?;
         }
-        let mut mkfs = Command::new(packages::MKFS_EXT4);
-        shell::quietly(mkfs.args(["-q", "-d"]).args([&tree, &image]).arg(format!("{PARTITION}M")))
-    }
-
-    fn firmware_partition(&self) -> Result<()> {
-        let image = self.folder.path().join("boot.img");
-        make(&image, PARTITION)?;
-        shell::quietly(Command::new(packages::MKFS_FAT).arg(&image))?;
-        let mut mcopy = Command::new("mcopy");
-        shell::quietly(mcopy.arg("-i").arg(&image).arg(self.folder.path().join("boot.scr")).arg("::"))
-    }
-
-    fn card(&self) -> Result<()> {
-        let card = self.folder.path().join("card.img");
-        make(&card, CARD)?;
-        let table: String = ["esp", "rootfs.0", "rootfs.1"]
-            .iter()
-            .map(|name| format!("size={PARTITION}MiB,name={name}\n"))
-            .collect();
-        // It takes the table from its input, which the shell has for it.
-        let mut sfdisk = Command::new("sh");
-        sfdisk
-            .args(["-c", "printf '%s' \"$1\" | \"$2\" -q \"$3\"", "sh"])
-            .arg(format!("label: gpt\n{table}"));
-        shell::quietly(sfdisk.arg(packages::SFDISK).arg(&card))?;
-        for (number, name) in ["boot.img", "a.img", "b.img"].iter().enumerate() {
-            // sfdisk starts at the first MiB.
-            let start = 1 + u64::try_from(number)? * PARTITION;
-            let mut dd = Command::new("dd");
-            dd.arg(format!("if={}", self.folder.path().join(name).display()));
-            dd.arg(format!("of={}", card.display())).args(["conv=notrunc", "bs=1M"]);
-            shell::quietly(dd.arg(format!("seek={start}")))?;
-        }
-        Ok(())
+        disk::ext4(&image, PARTITION, &tree)
     }
 
     fn start(&self) -> Result<Serial> {
@@ -208,12 +205,6 @@ fn compile(sources: &Path, says: &str, to: &Path) -> Result<()> {
     let mut objcopy = Command::new("aarch64-linux-gnu-objcopy");
     shell::quietly(objcopy.args(["-O", "binary"]).arg(&elf).arg(to))?;
     fs::remove_file(&elf).with_context(|| format!("cannot remove {}", elf.display()))
-}
-
-/// An empty file of so many MiB.
-fn make(path: &Path, size: u64) -> Result<()> {
-    let file = fs::File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-    file.set_len(size * MIB).with_context(|| format!("cannot size {}", path.display()))
 }
 
 /// U-Boot; downloaded once.

@@ -35,6 +35,6 @@ FILES:${PN} += "\
     ${systemd_system_unitdir}/micrun-data.service \
     ${systemd_unitdir}/journald.conf.d \
 "
-# After a power cut the data partition is checked before it is mounted.
+# After a power cut both partitions are checked before they are mounted.
 RDEPENDS:${PN} = "e2fsprogs-e2fsck"
-RRECOMMENDS:${PN} = "kernel-module-overlay"
+RRECOMMENDS:${PN} = "dosfstools kernel-module-overlay"

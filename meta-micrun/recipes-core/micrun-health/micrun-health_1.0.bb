@@ -8,10 +8,11 @@ SRC_URI = "\
     file://boot-complete.conf \
     file://emergency.conf \
     file://micrun-emergency.service \
+    file://micrun-good.service \
     file://micrun-health \
     file://micrun-health.service \
-    file://micrun-rollback \
     file://micrun-rollback.service \
+    file://micrun-verdict \
     file://micrun-watchdog.service \
     file://watchdog.conf \
 "
@@ -20,12 +21,12 @@ S = "${UNPACKDIR}"
 inherit systemd features_check
 
 REQUIRED_DISTRO_FEATURES = "systemd"
-SYSTEMD_SERVICE:${PN} = "micrun-health.service micrun-watchdog.service"
+SYSTEMD_SERVICE:${PN} = "micrun-good.service micrun-health.service micrun-watchdog.service"
 
 do_install() {
     install -d ${D}${systemd_system_unitdir} ${D}${libexecdir}
     install -m 0644 ${S}/*.service ${D}${systemd_system_unitdir}
-    install -m 0755 ${S}/micrun-health ${S}/micrun-rollback ${D}${libexecdir}
+    install -m 0755 ${S}/micrun-health ${S}/micrun-verdict ${D}${libexecdir}
     install -D -m 0644 ${S}/boot-complete.conf ${D}${systemd_system_unitdir}/boot-complete.target.d/50-micrun.conf
     install -D -m 0644 ${S}/emergency.conf ${D}${systemd_system_unitdir}/emergency.target.d/50-micrun.conf
     install -D -m 0644 ${S}/watchdog.conf ${D}${systemd_unitdir}/system.conf.d/50-micrun-watchdog.conf

@@ -9,7 +9,7 @@ pub const INSTALLED: [(&str, &str); 4] = [
 ];
 
 /// What a node has besides that is updated by slots: recipes micrun-grub, micrun-data, micrun-health, and declared guests.
-pub const INSTALLED_WITH_SLOTS: [(&str, &str); 23] = [
+pub const INSTALLED_WITH_SLOTS: [(&str, &str); 24] = [
     ("recipes-bsp/grub/files/boot.cfg", "boot/boot.cfg"),
     (
         "recipes-containers/micrun-guests/files/micrun-guests.path",
@@ -45,16 +45,17 @@ pub const INSTALLED_WITH_SLOTS: [(&str, &str); 23] = [
         "recipes-core/micrun-health/files/micrun-emergency.service",
         "usr/lib/systemd/system/micrun-emergency.service",
     ),
+    ("recipes-core/micrun-health/files/micrun-good.service", "usr/lib/systemd/system/micrun-good.service"),
     ("recipes-core/micrun-health/files/micrun-health", "usr/libexec/micrun-health"),
     (
         "recipes-core/micrun-health/files/micrun-health.service",
         "usr/lib/systemd/system/micrun-health.service",
     ),
-    ("recipes-core/micrun-health/files/micrun-rollback", "usr/libexec/micrun-rollback"),
     (
         "recipes-core/micrun-health/files/micrun-rollback.service",
         "usr/lib/systemd/system/micrun-rollback.service",
     ),
+    ("recipes-core/micrun-health/files/micrun-verdict", "usr/libexec/micrun-verdict"),
     (
         "recipes-core/micrun-health/files/micrun-watchdog.service",
         "usr/lib/systemd/system/micrun-watchdog.service",

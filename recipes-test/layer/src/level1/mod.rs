@@ -4,6 +4,7 @@
 //! - [`devicetree`]: overlays: dtc, and the tree of the board they are for
 //! - [`grub`]: what GRUB reads: its parser, the commands that its image has
 //! - [`choice`]: the slot that GRUB takes, asked of GRUB itself
+//! - [`memory`]: what Linux does to the boot loader's memory
 //! - [`firmware`]: recipes of firmware, and the cases that run on an image with it
 //! - [`kas`]: the descriptions of builds, their locks, what documents make of them
 //! - [`openeuler`]: the layer and the feature for openEuler Embedded
@@ -26,6 +27,7 @@ mod grub;
 pub mod kas;
 mod kernel;
 mod licences;
+mod memory;
 mod oelint;
 mod openeuler;
 mod signing;
@@ -50,6 +52,7 @@ pub fn checks() -> Vec<Check> {
         devicetree::checks(),
         grub::checks(),
         choice::checks(),
+        memory::checks(),
         firmware::checks(),
         kas::checks(),
         yaml::checks(),

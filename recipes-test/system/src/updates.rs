@@ -33,6 +33,9 @@ const GUEST: &str = "motor";
 /// Where guests are declared.
 const DECLARED: &str = "/etc/mica/micrun/guests.d";
 
+/// What goes back to the other slot.
+const ROLLBACK: &str = "micrun-rollback.service";
+
 /// What the boot loader remembers.
 const GRUBENV: &str = "/boot/efi/EFI/BOOT/grubenv";
 
@@ -176,7 +179,15 @@ impl Site {
             // The health check has waited for it, too.
             ensure!(guest(&node)?.runs_well(), "the declared guest should run after the boots");
         }
-        if self.xen { hang(node) } else { Ok(()) }
+        becomes_ill(&node)?;
+        if self.xen {
+            hang(node)?
+        } else {
+            node.restart()?
+        }
+        let node = self.switch_on("its health is bad now, and the other slot is, too: it stays up")?;
+        check_slot(&node, Slot::B)?;
+        stays_up(&node)
     }
 
     /// Switches the machine on; its units may still be starting.
@@ -215,9 +226,13 @@ fn refusals(node: &Node) -> Result<()> {
     refused(node, "unsigned", &["signature"])?;
     refused(node, "stranger", &["signature", "verif"])?;
     refused(node, "other-board", &["Compatible mismatch"])?;
-    // Its signature is right; dm-verity finds the block that is not.
-    refused(node, "tampered", &["error"])?;
+    // Its signature is right; the kernel finds the block that is not.
+    refused(node, "tampered", &["Input/output error"])?;
+    let kernel = node.run(&["dmesg"])?;
+    ensure!(kernel.contains("is corrupted"), "it was not dm-verity that found the changed block: {kernel}");
+    ensure!(!is_good(node, Slot::B)?, "a slot with half of a changed bundle should not be good");
     ensure!(grubenv(node, "ORDER")? == "A B", "a refused bundle must not change what is booted");
+    ensure!(grubenv(node, "A_OK")? == "1", "a refused bundle must not touch the slot that runs");
     check_slot(node, Slot::A)
 }
 
@@ -294,6 +309,38 @@ fn becomes(node: &Node, what: &str, is_so: impl Fn(&Guest) -> bool) -> Result<Gu
     let found = found.with_context(|| node.journal())?;
     node.run(&["micrun", "guests", "list"])?;
     Ok(found)
+}
+
+/// From now on the health check fails. On a node at work that is no reason to go back.
+fn becomes_ill(node: &Node) -> Result<()> {
+    node.remark("the health check is made again, and fails");
+    let folder = "/etc/mica/micrun/health.d";
+    node.shell(&format!("mkdir -p {folder} && ln -s /usr/bin/false {folder}/never && sync"))?;
+    let again = node.try_run(&["systemctl", "restart", "micrun-health.service"])?;
+    ensure!(!again.status.success(), "the health check should fail");
+    let rollback =
+        node.run(&["systemctl", "show", "--property=ConditionResult,ConditionTimestampMonotonic", ROLLBACK])?;
+    ensure!(rollback.contains("ConditionResult=no"), "a node at work should not go back: {rollback}");
+    ensure!(
+        !rollback.contains("ConditionTimestampMonotonic=0"),
+        "nobody asked whether to go back: {rollback}"
+    );
+    ensure!(grubenv(node, "B_OK")? == "1", "a slot that was good should stay so");
+    Ok(())
+}
+
+/// Nothing is better than the slot that runs, so it goes on running, and the boot is counted.
+fn stays_up(node: &Node) -> Result<()> {
+    let state = wait::within(PATIENCE, "the verdict about this boot", || {
+        let state = node.ask(&["systemctl", "show", "--property=ActiveState", "--value", ROLLBACK])?;
+        Ok((state.stdout.trim() == "failed").then_some(()))
+    });
+    state.with_context(|| node.journal())?;
+    let said = node.run(&["journalctl", "--boot", "--no-hostname", "--unit", ROLLBACK])?;
+    ensure!(said.contains("the node stays up for repair"), "it should say why: {said}");
+    ensure!(grubenv(node, "B_TRY")? == "1", "the boot after the restart should be counted");
+    ensure!(grubenv(node, "B_OK")? == "1", "the only slot there is should not be marked bad");
+    Ok(())
 }
 
 /// systemd stops to feed Xen's watchdog, as it does when it hangs; the machine restarts. QEMU's board has no watchdog of its

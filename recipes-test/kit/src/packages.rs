@@ -128,6 +128,9 @@ pub static NODE: [Need; 6] = [
 /// Checks what GRUB reads.
 pub static GRUB: [Need; 1] = [program(&["grub-common"], "grub-script-check")];
 
+/// Writes U-Boot's environment from Linux.
+pub static U_BOOT_ENV: [Need; 1] = [program(&["libubootenv-tool"], "fw_setenv")];
+
 /// Makes a disk that GRUB boots from, and starts it.
 pub static GRUB_BOARD: [Need; 6] = [
     file(&["fdisk"], SFDISK),

@@ -1,5 +1,5 @@
-//! What Linux does to GRUB's memory: the scripts of the node, run here with `grub-editenv` itself. Only places are changed in them,
-//! and a restart is a word.
+//! What Linux does to what boot loaders remember: the scripts of the node, run here with `grub-editenv` and `fw_setenv` themselves.
+//! Only places are changed in them, and a restart is a word.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,13 @@ use super::Check;
 const BOOT_ENV: &str = "meta-micrun/recipes-core/micrun-data/files/micrun-boot-env";
 const VERDICT: &str = "meta-micrun/recipes-core/micrun-health/files/micrun-verdict";
 
+/// Where the boot loaders' files are.
+const ESP: &str = "/boot/efi/EFI/BOOT";
+
 /// Of grubenv.
 const SIZE: usize = 1024;
+/// Of U-Boot's environment.
+const ENVIRONMENT: usize = 16384;
 const WHOLE: [&str; 5] = ["ORDER=B A", "A_OK=1", "A_TRY=0", "B_OK=1", "B_TRY=1"];
 
 pub fn checks() -> Vec<Check> {
@@ -22,6 +27,7 @@ pub fn checks() -> Vec<Check> {
         Check { name: "grub: what a power cut did to the environment is repaired", run: repairs },
         Check { name: "grub: what follows from a good boot", run: good },
         Check { name: "grub: what follows from a bad boot", run: bad },
+        Check { name: "u-boot: what follows from good and bad boots", run: with_u_boot },
     ]
 }
 
@@ -110,6 +116,38 @@ fn bad(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// The order, and the boots that are left to A, which runs, and to B.
+fn with_u_boot(workspace: &Workspace) -> Result<()> {
+    packages::ensure("running what U-Boot remembers", &[&packages::U_BOOT_ENV])?;
+    for (verdict, before, after, restarts) in [
+        ("good", ["B A", "3", "0"], ["A", "3", "0"], false),
+        ("good", ["B A", "3", "2"], ["B A", "3", "2"], false),
+        ("bad", ["A B", "2", "3"], ["B", "0", "3"], true),
+        ("bad", ["A B", "2", "0"], ["A B", "2", "0"], false),
+        ("bad", ["B", "2", "3"], ["B", "2", "3"], false),
+    ] {
+        let node = Node::new(workspace, "A")?;
+        let names = ["BOOT_ORDER", "BOOT_A_LEFT", "BOOT_B_LEFT"];
+        let lines: String =
+            names.iter().zip(before).map(|(name, value)| format!("{name}={value}\n")).collect();
+        node.write("defaults", lines.as_bytes())?;
+        // Two copies, as on a node; fw_setenv makes both of the defaults, since neither is one yet.
+        node.write("one", &[0; ENVIRONMENT])?;
+        node.write("other", &[0; ENVIRONMENT])?;
+        let at = |name: &str| node.grubenv().with_file_name(name).display().to_string();
+        let copies = format!("{} 0x0 {ENVIRONMENT:#x}\n{} 0x0 {ENVIRONMENT:#x}\n", at("one"), at("other"));
+        node.write("fw_env.config", copies.as_bytes())?;
+        shell::quietly(node.u_boot("fw_setenv").args(["bootdelay", "0"]))?;
+        let said = node.run(VERDICT, &[verdict])?;
+        ensure!(said.restarts() == restarts, "{verdict} {before:?}: {}", said.text);
+        for (name, value) in names.iter().zip(after) {
+            let found = shell::output(node.u_boot("fw_printenv").args(["-n", name]))?;
+            ensure!(found.trim() == value, "{verdict} {before:?}: {name} is {found}: {}", said.text);
+        }
+    }
+    Ok(())
+}
+
 /// The places of a node that the scripts look at, in a folder.
 struct Node<'a> {
     folder: tempfile::TempDir,
@@ -149,13 +187,21 @@ impl<'a> Node<'a> {
     }
 
     fn grubenv(&self) -> PathBuf {
-        self.at("boot/efi/EFI/BOOT/grubenv")
+        self.at(&format!("{}/grubenv", &ESP[1..]))
     }
 
     /// Writes a file beside grubenv.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.at("boot/efi/EFI/BOOT").join(name);
+        let path = self.grubenv().with_file_name(name);
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// A program that knows where U-Boot's environment is.
+    fn u_boot(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg("-c").arg(self.grubenv().with_file_name("fw_env.config"));
+        command.arg("-f").arg(self.grubenv().with_file_name("defaults"));
+        command
     }
 
     /// Makes grubenv anew, with these lines.
@@ -187,6 +233,9 @@ impl<'a> Node<'a> {
             .iter()
             .fold(text, |text, place| text.replace(place, &format!("{root}{place}")))
             .replace("systemctl reboot", "echo RESTART reboot");
+        let text = ["fw_printenv", "fw_setenv"].iter().fold(text, |text, program| {
+            text.replace(program, &format!("{program} -c {root}{ESP}/fw_env.config -f {root}{ESP}/defaults"))
+        });
         let here = self.at(Path::new(script).file_name().and_then(|name| name.to_str()).unwrap_or("script"));
         fs::write(&here, text).with_context(|| format!("cannot write {}", here.display()))?;
         let output = shell::capture(Command::new("sh").arg(&here).args(arguments))?;

@@ -6,6 +6,7 @@ LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MulanPSL-2.0;md5=74b1b7a7ee537a
 
 SRC_URI = "\
     file://example.toml.example \
+    file://micrun-guests-again.service \
     file://micrun-guests.path \
     file://micrun-guests.service \
 "
@@ -18,7 +19,7 @@ SYSTEMD_SERVICE:${PN} = "micrun-guests.service micrun-guests.path"
 
 do_install() {
     install -d ${D}${systemd_system_unitdir}
-    install -m 0644 ${S}/micrun-guests.service ${S}/micrun-guests.path ${D}${systemd_system_unitdir}
+    install -m 0644 ${S}/micrun-guests*.service ${S}/micrun-guests.path ${D}${systemd_system_unitdir}
     # Recipes of products put their declarations here, beside the images.
     install -d ${D}${datadir}/micrun/guests.d
     install -D -m 0644 ${S}/example.toml.example ${D}${docdir}/${BPN}/example.toml

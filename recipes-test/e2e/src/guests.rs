@@ -24,6 +24,7 @@ pub fn stories() -> Vec<Story> {
     vec![
         story("guests / started once, updated, taken back, rolled back, removed", life),
         story("guests / come back: QEMU dies, containerd restarts, the node boots", comes_back),
+        story("guests / bad at a boot, written while apply runs, moved to another namespace", changes),
         story("guests / an operator's choice holds until the declaration changes", chosen),
         story("guests / broken files and others' containers are left alone", refused),
     ]
@@ -90,9 +91,14 @@ impl<'s, 'a> Guests<'s, 'a> {
     }
 
     fn prepare(&self, arguments: &[&str]) -> Command {
+        self.prepare_in("etc", arguments)
+    }
+
+    /// The command with another folder of declarations.
+    fn prepare_in(&self, declared: &str, arguments: &[&str]) -> Command {
         let mut command = self.stage.program(&self.command);
         command.arg("guests").args(arguments).args(["--address", ADDRESS]);
-        for (option, folder) in [("--guests", "etc"), ("--state", "state"), ("--logs", "logs")] {
+        for (option, folder) in [("--guests", declared), ("--state", "state"), ("--logs", "logs")] {
             command.arg(option).arg(self.root.join(folder));
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -133,9 +139,19 @@ impl<'s, 'a> Guests<'s, 'a> {
         list[0]["digest"].as_str().map(str::to_owned).with_context(|| format!("no digest in {}", done.out))
     }
 
-    /// The images that are kept for guests.
+    /// All images of the namespace. Nothing but this program brings any, unless a story does.
     fn images(&self) -> Result<Vec<String>> {
-        self.stage.list(["image", "ls", "-q", "labels.\"org.openeuler.micrun.guest\"==motor"])
+        self.stage.list(["image", "ls", "-q"])
+    }
+
+    /// What QEMU's death brings: another process, sooner or later.
+    fn comes_again(&self) -> Result<()> {
+        let pid = self.pid()?;
+        kill_process(self.stage.qemu()?.pid)?;
+        wait::until("containerd to start the guest again", || {
+            let task = self.stage.task(NAME)?;
+            Ok(task.is_some_and(|(state, now)| state == "RUNNING" && now != pid).then_some(()))
+        })
     }
 
     fn pid(&self) -> Result<u32> {
@@ -173,8 +189,19 @@ fn life(stage: &mut Stage<'_>) -> Result<()> {
     ensure!(again.said.contains("is not tried again"), "{}", again.said);
     ensure!(guests.pid()? == pid && guests.images()?.len() == 2, "it was tried again");
 
+    // What goes back and is not healthy there comes forward again.
+    guests.declare(&link, &says(&OTHER), 2)?;
+    let refused = guests.try_guests(&["rollback", NAME])?;
+    ensure!(!refused.good && refused.said.contains("runs again"), "{}", refused.said);
+    ensure!(guests.digest()? == second, "a rollback to a bad version was not undone");
+    guests.declare(&link, ONE.banner, 30)?;
+
     guests.guests(&["rollback", NAME])?;
     ensure!(guests.digest()? == first, "it did not go back to the first version");
+    ensure!(
+        guests.apply()? == "kept" && guests.digest()? == first,
+        "what was taken back is tried again after a rollback"
+    );
     guests.link(&other)?;
     ensure!(guests.apply()? == "kept" && guests.digest()? == first, "what was rolled back by hand is back");
     guests.guests(&["apply", "--retry"])?;
@@ -189,6 +216,73 @@ fn life(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What a firmware of ours prints, and no other one does.
+fn says(firmware: &Firmware) -> String {
+    format!("on {}", firmware.board)
+}
+
+fn changes(stage: &mut Stage<'_>) -> Result<()> {
+    let guests = Guests::new(stage)?;
+    let (one, other) = (guests.pack(&ONE)?, guests.pack(&OTHER)?);
+    let link = guests.link(&one)?.display().to_string();
+    guests.declare(&link, ONE.banner, 30)?;
+    guests.apply()?;
+    let first = guests.digest()?;
+
+    // It does not run, and is not healthy when it is started: it is started again all the same when it ends.
+    guests.stage.run_ctr(["task", "kill", "--signal", "SIGKILL", NAME])?;
+    guests.declare(&link, "never printed", 1)?;
+    let done = guests.try_guests(&["apply"])?;
+    ensure!(!done.good && done.said.contains("has not printed"), "{}", done.said);
+    guests.comes_again()?;
+
+    // The declaration is of another folder, or not whole yet, when apply begins.
+    let pid = guests.pid()?;
+    let done = guests.run(&mut guests.prepare_in("nowhere", &["apply"]))?;
+    ensure!(done.said.contains("it stays") && guests.pid()? == pid, "{}", done.said);
+    let mut command = guests.prepare(&["apply"]);
+    guests.write(NAME, "")?;
+    let child = guests.stage.namespace().spawn(&mut command)?;
+    guests.declare(&link, ONE.banner, 30)?;
+    let said = child.wait_with_output().context("cannot wait for micrun")?;
+    ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+
+    // So is the link that leads to its image, while that is judged.
+    guests.declare(&link, &says(&OTHER), 8)?;
+    let mut command = guests.prepare(&["apply", "--format", "json"]);
+    let (state, begun) = (guests.root.join("state/motor.json"), guests.pid()?);
+    guests.stage.run_ctr(["task", "kill", "--signal", "SIGKILL", NAME])?;
+    let child = guests.stage.namespace().spawn(&mut command)?;
+    wait::until("the old version to be started", || {
+        Ok(guests.stage.task(NAME)?.is_some_and(|(_, now)| now != begun).then_some(()))
+    })?;
+    guests.link(&other)?;
+    let said = child.wait_with_output().context("cannot wait for micrun")?;
+    ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    ensure!(guests.digest()? != first, "what changed while apply ran was not seen: {}", read(&state)?);
+
+    // A namespace that cannot be had leaves it where it is; one that can, not.
+    let pid = guests.pid()?;
+    let elsewhere = |image: &str| {
+        let text = format!("image = \"{image}\"\nnamespace = \"{}-too\"\n", guests.stage.containers());
+        guests.write(NAME, &text)
+    };
+    elsewhere("/gone.tar")?;
+    ensure!(!guests.try_guests(&["apply"])?.good && guests.pid()? == pid, "it left before it could arrive");
+    elsewhere(&link)?;
+    let refused = guests.try_guests(&["rollback", NAME])?;
+    ensure!(!refused.good && refused.said.contains("is in the namespace"), "{}", refused.said);
+    ensure!(guests.apply()? == "started", "it did not arrive");
+    ensure!(guests.stage.task(NAME)?.is_none() && guests.images()?.is_empty(), "it did not leave");
+    guests.guests(&["check", "--wait", "20"])?;
+    guests.remove(NAME)?;
+    guests.apply().map(drop)
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
 fn comes_back(stage: &mut Stage<'_>) -> Result<()> {
     let guests = Guests::new(stage)?;
     let archive = guests.pack(&ONE)?;
@@ -196,15 +290,7 @@ fn comes_back(stage: &mut Stage<'_>) -> Result<()> {
     guests.apply()?;
     let digest = guests.digest()?;
 
-    let pid = guests.pid()?;
-    kill_process(guests.stage.qemu()?.pid)?;
-    wait::until("containerd to start the guest again", || {
-        Ok(guests
-            .stage
-            .task(NAME)?
-            .is_some_and(|(state, now)| state == "RUNNING" && now != pid)
-            .then_some(()))
-    })?;
+    guests.comes_again()?;
     ensure!(guests.digest()? == digest, "another version runs");
 
     let pid = guests.pid()?;
@@ -243,7 +329,17 @@ fn chosen(stage: &mut Stage<'_>) -> Result<()> {
     let refused = guests.try_guests(&["update", NAME, &ONE.image()])?;
     ensure!(!refused.good && refused.said.contains("@sha256:DIGEST"), "{}", refused.said);
 
+    // The archive brings a name along, which leads elsewhere here.
+    let kept = guests.images()?.into_iter().find(|name| name.starts_with("micrun-guests/"));
+    let kept = kept.context("no image is kept")?;
+    guests.stage.run_ctr(["image", "tag", &kept, &OTHER.image()])?;
     guests.guests(&["update", NAME, &other.display().to_string()])?;
+    let foreign = format!("name=={},target.digest=={first}", OTHER.image());
+    ensure!(
+        !guests.stage.list(["image", "ls", "-q", &foreign])?.is_empty(),
+        "{}",
+        guests.images()?.join(" ")
+    );
     let second = guests.digest()?;
     ensure!(
         second != first && guests.apply()? == "kept" && guests.digest()? == second,
@@ -251,7 +347,7 @@ fn chosen(stage: &mut Stage<'_>) -> Result<()> {
     );
 
     // Somebody imports a new image under the declared name.
-    guests.stage.run_ctr(["image", "tag", "--force", &guests.images()?[0], &ONE.image()])?;
+    guests.stage.run_ctr(["image", "tag", "--force", &kept, &ONE.image()])?;
     guests.stage.run_ctr(["image", "rm", &ONE.image()])?;
     ensure!(guests.apply()? == "kept", "the name is gone, and the choice with it");
 
@@ -291,6 +387,13 @@ fn refused(stage: &mut Stage<'_>) -> Result<()> {
     guests.write("broken", "image = \"/gone.tar\"\n")?;
     guests.write(NAME, "image = ")?;
     ensure!(!guests.try_guests(&["apply"])?.good && guests.pid()? == pid, "a broken file ended its guest");
+    guests.remove("broken")?;
+    let check = guests.guests(&["check"])?;
+    ensure!(check.said.contains("motor.toml:1:"), "a mistake is not worth a word: {}", check.said);
+    guests.write("mo tor", "")?;
+    guests.remove(NAME)?;
+    ensure!(!guests.try_guests(&["apply"])?.good && guests.pid()? == pid, "a bad file name ended its guest");
+    guests.remove("mo tor")?;
     let cut = guests.root.join("cut.tar");
     std::fs::write(&cut, &std::fs::read(&archive)?[..5000])?;
     guests.link(&cut)?;
@@ -298,7 +401,6 @@ fn refused(stage: &mut Stage<'_>) -> Result<()> {
     let done = guests.try_guests(&["apply"])?;
     ensure!(!done.good && guests.pid()? == pid, "{}", done.said);
     guests.remove(NAME)?;
-    guests.remove("broken")?;
     guests.apply().map(drop)
 }
 

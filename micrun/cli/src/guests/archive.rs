@@ -1,5 +1,6 @@
 //! Which image an OCI archive holds, without unpacking it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -41,7 +42,12 @@ struct Index {
 #[derive(Deserialize)]
 struct Entry {
     digest: Sha256Digest,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
+
+/// The annotation whose value containerd takes for a name of the image (core/images/archive in containerd).
+const NAME: &str = "io.containerd.image.name";
 
 /// The digest of an archive's one image.
 ///
@@ -49,6 +55,19 @@ struct Entry {
 ///
 /// [`ArchiveError`].
 pub fn image_in(path: &Path) -> Result<Sha256Digest, ArchiveError> {
+    Ok(entry_in(path)?.digest)
+}
+
+/// The name that containerd gives to an archive's one image when it imports it.
+///
+/// # Errors
+///
+/// [`ArchiveError`].
+pub fn name_in(path: &Path) -> Result<Option<String>, ArchiveError> {
+    Ok(entry_in(path)?.annotations.remove(NAME))
+}
+
+fn entry_in(path: &Path) -> Result<Entry, ArchiveError> {
     let failed = |source| ArchiveError::Io { path: path.to_owned(), source };
     let no_image =
         |problem: &str| ArchiveError::NoImage { path: path.to_owned(), problem: problem.to_owned() };
@@ -60,11 +79,10 @@ pub fn image_in(path: &Path) -> Result<Sha256Digest, ArchiveError> {
     let text = find_index(BufReader::new(file))
         .map_err(failed)?
         .ok_or_else(|| no_image("there is no index.json"))?;
-    let index: Index = serde_json::from_slice(&text).map_err(|error| no_image(&error.to_string()))?;
-    match &index.manifests[..] {
-        [one] => Ok(one.digest),
-        all => Err(no_image(&format!("its index names {} images", all.len()))),
-    }
+    let mut index: Index = serde_json::from_slice(&text).map_err(|error| no_image(&error.to_string()))?;
+    let count = index.manifests.len();
+    let one = index.manifests.pop().filter(|_| count == 1);
+    one.ok_or_else(|| no_image(&format!("its index names {count} images")))
 }
 
 /// The contents of `index.json`, which may be anywhere in a tar file.
@@ -116,14 +134,21 @@ mod tests {
     #[test]
     fn the_index_is_found_wherever_it_is() {
         let digest = Sha256Digest::of(b"x");
-        let index = format!("{{\"manifests\":[{{\"digest\":\"{digest}\",\"size\":1}}]}}");
+        let index = format!(
+            "{{\"manifests\":[{{\"digest\":\"{digest}\",\"size\":1,\"annotations\":{{\"{NAME}\":\"a/b:1\"}}}}]}}"
+        );
         let mut tar = entry("blobs/sha256/x", &[7; 700]);
         tar.extend(entry("./index.json", index.as_bytes()));
         tar.extend([0; 1024]);
         assert_eq!(read(&tar), Ok(digest));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.tar");
+        std::fs::write(&path, &tar).unwrap();
+        assert_eq!(name_in(&path).unwrap().as_deref(), Some("a/b:1"));
         let two = format!("{{\"manifests\":[{{\"digest\":\"{digest}\"}},{{\"digest\":\"{digest}\"}}]}}");
         for (bytes, said) in [
             (entry("index.json", two.as_bytes()), "its index names 2 images"),
+            (entry("index.json", b"{\"manifests\":[]}"), "its index names 0 images"),
             (entry("other", b""), "there is no index.json"),
             (b"hello".to_vec(), "there is no index.json"),
             (entry("index.json", b"{"), "EOF"),

@@ -157,6 +157,11 @@ impl Places {
         }
     }
 
+    /// Whether a file is of the last folder, the node's own: no update brings it.
+    pub(super) fn is_own(&self, file: &Path) -> bool {
+        self.folders.last().is_some_and(|own| file.parent() == Some(own))
+    }
+
     /// containerd's socket.
     pub(super) fn address(&self) -> PathBuf {
         let own = std::env::var_os("CONTAINERD_ADDRESS").filter(|value| !value.is_empty()).map(PathBuf::from);

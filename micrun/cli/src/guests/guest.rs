@@ -32,6 +32,7 @@ use super::node::containers::{
     GENERATION, is_monitored_as, is_started_at_boot, monitor_labels, snapshot_key,
 };
 use super::node::images::{GUEST, Labels};
+use super::node::programs::ProgramError;
 use super::node::tasks::TaskStatus;
 use super::node::{Node, NodeError, programs};
 use super::say;
@@ -87,26 +88,7 @@ impl<'a> Guest<'a> {
         places: &'a Places,
         node: &'a Node,
     ) -> Result<Guest<'a>, GuestError> {
-        let path = places.state_of(name);
-        let state = match State::load(&path) {
-            Err(StateError::Damaged { problem, .. }) => {
-                let aside = path.with_extension("damaged");
-                say(
-                    name,
-                    format_args!(
-                        "what was remembered is damaged ({problem}) and set aside as {}",
-                        aside.display()
-                    ),
-                );
-                std::fs::rename(&path, &aside).map_err(|source| StateError::Io {
-                    doing: "cannot rename",
-                    path,
-                    source,
-                })?;
-                None
-            }
-            other => other?,
-        };
+        let state = remembered(name, places)?;
         let state = state.unwrap_or_else(|| State::new(&declaration.namespace));
         let mut guest = Guest { name, declaration, places, node, state };
         guest.note_folder()?;
@@ -137,19 +119,55 @@ impl<'a> Guest<'a> {
     pub(super) fn apply(&mut self, retry: bool) -> Result<Did, GuestError> {
         self.check_policy()?;
         self.own_container()?;
-        let source = self.source();
+        let source = self.source()?;
         let wanted = self.generation(&source)?;
         pass("resolved");
         if retry {
-            self.state.refused = None;
+            self.state.refused.clear();
         }
+        self.state.forget_refusals(&wanted);
         let is_current = self.state.current.as_ref().is_some_and(|current| current.id() == wanted.id());
-        if is_current || self.state.current.is_some() && self.is_refused(&wanted) {
+        if is_current || self.state.current.is_some() && self.state.refuses(&wanted) {
             return self.keep(&source);
         }
         self.bring(&source, &wanted)?;
         self.prepare(&wanted)?;
-        self.try_out(wanted)
+        self.try_out(wanted, None)
+    }
+
+    /// Starts the version that ran last, if nobody has: it does not wait for what has to be fetched for others, or for itself.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub(super) fn stand(&mut self) -> Result<Did, GuestError> {
+        let Some(current) = self.state.current.clone().filter(|_| self.state.trial.is_none()) else {
+            return Ok(Did::Kept);
+        };
+        match self.own_container()? {
+            Some(found) if found.labels.get(GENERATION) == Some(&current.id()) => {
+                let (did, _) = self.start(&found, &current)?;
+                self.watch(&current)?;
+                Ok(did)
+            }
+            _ => Ok(Did::Kept),
+        }
+    }
+
+    /// Makes sure that what is declared can be had in this namespace, without touching what runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Guest::apply`].
+    pub(super) fn make_ready(&mut self) -> Result<(), GuestError> {
+        self.check_policy()?;
+        self.own_container()?;
+        let source = self.source()?;
+        let wanted = self.generation(&source)?;
+        self.bring(&source, &wanted).and_then(|()| self.prepare(&wanted)).inspect_err(|_| {
+            // It may never be declared for this namespace again. What is wrong is said already.
+            let _ = self.node.prune(self.name, &[], &[]);
+        })
     }
 
     /// What the restart monitor has to do must be something that it can.
@@ -166,23 +184,24 @@ impl<'a> Guest<'a> {
     }
 
     /// Where the image comes from: what an operator chose, as long as the declaration is the one it was chosen over.
-    fn source(&mut self) -> Image {
+    fn source(&mut self) -> Result<Image, GuestError> {
         let declared = &self.declaration.image;
         if let Some(chosen) = &self.state.chosen {
             let now = self.digest_at_hand(declared);
             let holds = chosen.over == declared.to_string() && (now.is_none() || now == chosen.over_digest);
             match chosen.image.parse() {
-                Ok(image) if holds => return image,
+                Ok(image) if holds => return Ok(image),
                 _ => {
                     say(
                         self.name,
                         format_args!("the declaration has changed, and holds instead of {}", chosen.image),
                     );
                     self.state.chosen = None;
+                    self.save()?;
                 }
             }
         }
-        declared.clone()
+        Ok(declared.clone())
     }
 
     /// An image's digest, as far as this node knows it.
@@ -255,7 +274,7 @@ impl<'a> Guest<'a> {
             Image::Archive(path) => {
                 say(self.name, format_args!("importing {}", path.display()));
                 // The link may lead elsewhere by now; the digest decides what is kept.
-                self.node.import(self.name, path).map_err(NodeError::from)?;
+                self.import(path, digest)?;
             }
             Image::Exact { .. } | Image::Named(_) => {
                 let full = match source {
@@ -274,9 +293,26 @@ impl<'a> Guest<'a> {
         Ok(())
     }
 
+    /// Imports an archive. The name that it brings along is somebody else's, and leads where it led before.
+    fn import(&self, path: &Path, digest: Sha256Digest) -> Result<(), GuestError> {
+        let foreign = archive::name_in(path)?;
+        let before = foreign.as_deref().map(|name| self.node.image(name)).transpose()?.flatten();
+        if let Some(before) = before {
+            // Or its content would be gone before the name leads there again.
+            self.node.pin(self.name, before)?;
+        }
+        let imported = self.node.import(self.name, path).map_err(NodeError::from);
+        self.node.pin(self.name, digest)?;
+        if let Some(name) = foreign {
+            self.node.put_back(self.name, &name, before)?;
+        }
+        Ok(imported?)
+    }
+
     /// Unpacks a kept image and prepares a root file system of it.
     fn prepare(&self, generation: &Generation) -> Result<(), GuestError> {
         let digest = generation.digest;
+        make_log_folder(generation)?;
         if !self.node.is_pinned(self.name, digest)? && !self.node.pin(self.name, digest)? {
             return Err(GuestError::Lost { digest });
         }
@@ -296,24 +332,27 @@ impl<'a> Guest<'a> {
         if self.state.trial.take().is_some() {
             self.save()?;
         }
-        // After a loss of containerd's own data the archive may still be there.
-        if !self.node.is_pinned(self.name, current.digest)?
-            && self.digest_at_hand(source) == Some(current.digest)
-        {
+        // After a loss of containerd's own data it may still be had where it came from.
+        if !self.node.is_pinned(self.name, current.digest)? && self.is_origin(source, &current) {
             self.bring(source, &current)?;
         }
         let did = self.run(&current)?;
-        self.watch(&current)?;
         self.prune()?;
         Ok(did)
     }
 
-    fn is_refused(&self, wanted: &Generation) -> bool {
-        self.state.refused.as_ref().is_some_and(|refused| refused.generation == wanted.id())
+    /// Whether a version's image can be had there, as far as is known.
+    fn is_origin(&self, source: &Image, generation: &Generation) -> bool {
+        match (source, self.digest_at_hand(source)) {
+            (_, Some(digest)) => digest == generation.digest,
+            (Image::Named(name), None) => *name == generation.image,
+            _ => false,
+        }
     }
 
-    /// Replaces the current version; goes back to it where the new one is not healthy.
-    fn try_out(&mut self, wanted: Generation) -> Result<Did, GuestError> {
+    /// Replaces the current version; goes back to it where the new one is not healthy. `left` is for a current version that is
+    /// not wanted again.
+    fn try_out(&mut self, wanted: Generation, left: Option<Refused>) -> Result<Did, GuestError> {
         let id = wanted.id();
         let before = self
             .state
@@ -321,68 +360,77 @@ impl<'a> Guest<'a> {
             .as_ref()
             .filter(|trial| trial.generation.id() == id)
             .map_or(0, |trial| trial.tries);
-        let current = self.state.current.clone();
-        if before >= MAX_TRIES && current.is_some() {
+        let has_one = self.state.current.is_some();
+        if before >= MAX_TRIES && has_one {
             let why = format!("the node went down {before} times while it was tried");
             return self.take_back(&wanted, why);
         }
         self.state.trial = Some(Trial { generation: wanted.clone(), tries: before + 1 });
         self.save()?;
         pass("trial recorded");
-        match (self.run(&wanted), current) {
-            (Ok(_), current) => {
-                self.accept(wanted, current.is_some())?;
-                Ok(if current.is_some() { Did::Updated } else { Did::Started })
+        let container = match self.container_of(&wanted) {
+            Ok(container) => container,
+            Err(error) => return self.call_off(error),
+        };
+        match self.judge(&container, &wanted) {
+            Ok(_) => {
+                self.accept(wanted, left)?;
+                Ok(if has_one { Did::Updated } else { Did::Started })
             }
             // It had no chance to be healthy: the next time it has.
-            (Err(error), _) if error.is_of_containerd() => Err(error),
-            (Err(error), Some(_)) => self.take_back(&wanted, error.to_string()),
+            Err(error) if error.is_of_node() => Err(error),
+            Err(error) if has_one => self.take_back(&wanted, error.to_string()),
             // With nothing to go back to, it stays, under its restart policy.
-            (Err(error), None) => {
-                self.accept(wanted, false)?;
+            Err(error) => {
+                self.accept(wanted, left)?;
                 Err(error)
             }
         }
     }
 
-    fn accept(&mut self, wanted: Generation, had_one: bool) -> Result<(), GuestError> {
-        if had_one {
-            self.state.previous = self.state.current.take();
+    fn accept(&mut self, wanted: Generation, left: Option<Refused>) -> Result<(), GuestError> {
+        if let Some(current) = self.state.current.replace(wanted.clone()) {
+            self.state.previous = Some(current);
         }
-        self.state.current = Some(wanted.clone());
         self.state.trial = None;
-        self.state.refused = None;
+        self.state.pardon(&wanted);
+        left.into_iter().for_each(|left| self.state.refuse(left));
         self.save()?;
         pass("recorded");
         self.watch(&wanted)?;
         self.prune()
     }
 
+    /// A trial that did not come as far as the version: nothing is known about it, and the current one runs on, or again.
+    fn call_off(&mut self, error: GuestError) -> Result<Did, GuestError> {
+        self.state.trial = None;
+        self.save()?;
+        if let Some(current) = self.state.current.clone()
+            && let Err(problem) = self.run(&current)
+        {
+            say(self.name, format_args!("{} does not run either: {problem}", current.digest));
+        }
+        Err(error)
+    }
+
     /// The version is not wanted again, and the current one runs again.
     fn take_back(&mut self, wanted: &Generation, why: String) -> Result<Did, GuestError> {
-        self.state.refused =
-            Some(Refused { generation: wanted.id(), digest: wanted.digest, why: why.clone() });
+        let digest = wanted.digest;
+        self.state.refuse(Refused { generation: wanted.id(), digest, why: why.clone() });
         self.state.trial = None;
         self.save()?;
         pass("refusal recorded");
         let Some(current) = self.state.current.clone() else { return Ok(Did::Kept) };
-        say(
-            self.name,
-            format_args!("{} is not healthy ({why}): going back to {}", wanted.digest, current.digest),
-        );
-        let runs = self.run(&current).and_then(|_| self.watch(&current)).and_then(|()| self.prune());
-        match runs {
-            Ok(()) => Err(GuestError::TakenBack { digest: wanted.digest, why, to: current.digest }),
-            Err(error) => Err(GuestError::NeitherRuns {
-                digest: wanted.digest,
-                why,
-                to: current.digest,
-                problem: Box::new(error),
-            }),
+        let to = current.digest;
+        say(self.name, format_args!("{digest} is not healthy ({why}): going back to {to}"));
+        match self.run(&current).and_then(|_| self.prune()) {
+            Ok(()) => Err(GuestError::TakenBack { digest, why, to }),
+            Err(error) => Err(GuestError::NeitherRuns { digest, why, to, problem: Box::new(error) }),
         }
     }
 
-    /// Goes back to the version before, and stays there until something else is declared.
+    /// Goes back to the version before, and stays there until something else is declared. Where that one is not healthy, the
+    /// current one runs again.
     ///
     /// # Errors
     ///
@@ -393,19 +441,9 @@ impl<'a> Guest<'a> {
         else {
             return Err(GuestError::NothingBefore);
         };
+        let why = "it was rolled back by hand".to_owned();
         self.prepare(&previous)?;
-        self.state.refused = Some(Refused {
-            generation: current.id(),
-            digest: current.digest,
-            why: "it was rolled back by hand".to_owned(),
-        });
-        (self.state.current, self.state.previous) = (Some(previous.clone()), Some(current));
-        self.state.trial = None;
-        self.save()?;
-        pass("recorded");
-        self.run(&previous)?;
-        self.watch(&previous)?;
-        Ok(Did::Updated)
+        self.try_out(previous, Some(Refused { generation: current.id(), digest: current.digest, why }))
     }
 
     /// Chooses another image than the declared one.
@@ -416,23 +454,36 @@ impl<'a> Guest<'a> {
     pub(super) fn update(&mut self, image: &Image) -> Result<Did, GuestError> {
         let declared = &self.declaration.image;
         let (over, over_digest) = (declared.to_string(), self.digest_at_hand(declared));
-        let chosen = Chosen { image: image.to_string(), over, over_digest };
-        let before = self.state.chosen.replace(chosen);
-        self.state.refused = None;
         // Nothing is chosen that cannot be had.
         let wanted = self.generation(image)?;
-        if let Err(error) = self.bring(image, &wanted) {
-            self.state.chosen = before;
-            return Err(error);
-        }
+        self.bring(image, &wanted)?;
+        self.state.chosen = Some(Chosen { image: image.to_string(), over, over_digest });
+        self.state.pardon(&wanted);
         self.save()?;
         self.apply(false)
     }
 
-    /// Makes sure that this version runs and is healthy.
+    /// Makes sure that this version runs and is healthy. The monitor gets it either way: one that is not healthy is started
+    /// again, too, when it ends.
     fn run(&mut self, generation: &Generation) -> Result<Did, GuestError> {
         let container = self.container_of(generation)?;
-        let (did, from) = self.start(&container, generation)?;
+        let judged = self.judge(&container, generation);
+        let watched = self.watch(generation);
+        judged.and_then(|did| watched.map(|()| did))
+    }
+
+    /// Starts a guest that does not run, and waits until it is healthy.
+    fn judge(&mut self, container: &Container, generation: &Generation) -> Result<Did, GuestError> {
+        let judged = self.try_judge(container, generation);
+        judged.map_err(|error| {
+            // Where containerd answers others, it is the guest whose answer does not come.
+            let is_guests = error.is_of_containerd() && self.node.answers();
+            if is_guests { GuestError::Unhealthy { why: error.to_string() } } else { error }
+        })
+    }
+
+    fn try_judge(&mut self, container: &Container, generation: &Generation) -> Result<Did, GuestError> {
+        let (did, from) = self.start(container, generation)?;
         let log = log_file(generation);
         let boot = boot_id();
         let seen = |pid: u32, seen: &Seen| seen.pid == pid && seen.boot == boot;
@@ -441,7 +492,7 @@ impl<'a> Guest<'a> {
             _ => false,
         };
         if !is_seen {
-            let verdict = self.patient(log.clone().map(|path| (path, from))).examine(false)?;
+            let verdict = self.patient(log.clone().map(|path| (path, from))).examine(None)?;
             self.state.seen = match verdict {
                 Verdict::Healthy(pid) => Some(Seen { boot, pid, log: health::length(log.as_deref()) }),
                 Verdict::Done => None,
@@ -513,12 +564,9 @@ impl<'a> Guest<'a> {
             }
             _ => {}
         }
+        make_log_folder(generation)?;
         self.node.set_monitor(container, &Labels::new())?;
         self.node.stop(self.name, Duration::ZERO)?;
-        if let Some(folder) = log.as_deref().and_then(Path::parent) {
-            let failed = |source| StateError::Io { doing: "cannot make", path: folder.to_owned(), source };
-            std::fs::create_dir_all(folder).map_err(failed)?;
-        }
         let from = health::length(log.as_deref());
         say(self.name, format_args!("starting {}", generation.digest));
         match self.node.start(self.name, generation) {
@@ -602,7 +650,10 @@ impl<'a> Guest<'a> {
         pass("pruned");
         let path = self.places.state_of(self.name);
         let failed = |source| StateError::Io { doing: "cannot remove", path: path.clone(), source };
-        Ok(std::fs::remove_file(&path).map_err(failed)?)
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => Ok(removed.map_err(failed)?),
+        }
     }
 }
 
@@ -612,17 +663,51 @@ pub(super) fn boot_id() -> String {
     id.trim_end().to_owned()
 }
 
+/// What is remembered of a guest. Where that is damaged, it is set aside.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub(super) fn remembered(name: &str, places: &Places) -> Result<Option<State>, GuestError> {
+    let (state, damaged) = State::rescue(&places.state_of(name))?;
+    if let Some(damaged) = damaged {
+        say(name, format_args!("what was remembered is set aside as {name}.damaged: {damaged}"));
+    }
+    Ok(state)
+}
+
+/// Before anything else is done: it may be that only some folders can be written.
+fn make_log_folder(generation: &Generation) -> Result<(), GuestError> {
+    let log = log_file(generation);
+    let Some(folder) = log.as_deref().and_then(Path::parent) else { return Ok(()) };
+    std::fs::create_dir_all(folder).map_err(|source| GuestError::Log { path: folder.to_owned(), source })
+}
+
 impl GuestError {
-    /// Whether it says nothing about the guest, but that containerd is gone.
+    /// Whether it says nothing about the guest, but that something is wrong with the node.
+    fn is_of_node(&self) -> bool {
+        self.is_of_containerd() || matches!(self, GuestError::State(_))
+    }
+
+    /// Whether it may be that containerd is gone.
     fn is_of_containerd(&self) -> bool {
-        matches!(
-            self,
-            GuestError::Node(NodeError::Connect { .. })
-                | GuestError::Node(NodeError::Call {
-                    source: GrpcError::Transport(_) | GrpcError::Silence(_),
-                    ..
-                })
-                | GuestError::State(_)
-        )
+        match self {
+            GuestError::Node(NodeError::Connect { .. }) => true,
+            GuestError::Node(NodeError::Call { source, .. }) => {
+                source.is(Status::UNAVAILABLE)
+                    || matches!(source, GrpcError::Transport(_) | GrpcError::Silence(_))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the same may well succeed when it is done again in a while.
+    pub(super) fn will_pass(&self) -> bool {
+        match self {
+            GuestError::NeitherRuns { problem, .. } => problem.will_pass(),
+            GuestError::State(StateError::Io { .. })
+            | GuestError::Node(NodeError::Program(ProgramError::NotPulled { .. })) => true,
+            error => error.is_of_containerd(),
+        }
     }
 }

@@ -13,6 +13,8 @@ use super::node::{Node, NodeError};
 
 /// How often is looked.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often a command is typed into a guest, which has other things to do.
+const TYPED: Duration = Duration::from_secs(1);
 /// What the restart monitor may need to put a new run in the place of one that ended.
 const REPLACED: Duration = Duration::from_millis(500);
 /// The kernel's clock ticks for user space (USER_HZ), each second.
@@ -40,12 +42,13 @@ pub(super) enum Verdict {
 }
 
 impl Patient<'_> {
-    /// Waits until the guest is healthy, or as long as it may take to become so; with `now`, only looks.
+    /// Waits until the guest is healthy, or as long as it may take to become so; with `once`, looks once, and gives a command in
+    /// its shell so long.
     ///
     /// # Errors
     ///
     /// If containerd does not answer.
-    pub(super) fn examine(&self, now: bool) -> Result<Verdict, NodeError> {
+    pub(super) fn examine(&self, once: Option<Duration>) -> Result<Verdict, NodeError> {
         let begun = Instant::now();
         let mut ended = None;
         loop {
@@ -53,9 +56,9 @@ impl Patient<'_> {
             match task.as_ref().map(|task| (task.status(), task.pid, task.exit_status)) {
                 Some((TaskStatus::Running | TaskStatus::Paused, pid, _)) => {
                     ended = None;
-                    match self.ask(pid, begun, now)? {
+                    match self.ask(pid, begun, once)? {
                         None => return Ok(Verdict::Healthy(pid)),
-                        Some(why) if now || begun.elapsed() >= self.patience() => {
+                        Some(why) if once.is_some() || begun.elapsed() >= self.patience() => {
                             return Ok(Verdict::Unhealthy(why));
                         }
                         Some(_) => {}
@@ -71,12 +74,12 @@ impl Patient<'_> {
                         }
                         _ => "it does not run".to_owned(),
                     };
-                    if now || *ended.get_or_insert(begun.elapsed()) + REPLACED <= begun.elapsed() {
+                    if once.is_some() || *ended.get_or_insert(begun.elapsed()) + REPLACED <= begun.elapsed() {
                         return Ok(Verdict::Unhealthy(why));
                     }
                 }
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(if matches!(self.health, Health::Exec { .. }) { TYPED } else { PAUSE });
         }
     }
 
@@ -90,7 +93,7 @@ impl Patient<'_> {
     }
 
     /// What is missing yet.
-    fn ask(&self, pid: u32, begun: Instant, now: bool) -> Result<Option<String>, NodeError> {
+    fn ask(&self, pid: u32, begun: Instant, once: Option<Duration>) -> Result<Option<String>, NodeError> {
         Ok(match self.health {
             Health::Runs(time) => {
                 let run = uptime(pid).unwrap_or(begun.elapsed());
@@ -105,7 +108,8 @@ impl Patient<'_> {
                 )
             }),
             Health::Exec { command, within } => {
-                let left = if now { *within } else { within.saturating_sub(begun.elapsed()) };
+                let left =
+                    once.map_or_else(|| within.saturating_sub(begun.elapsed()), |left| left.min(*within));
                 match self.node.exec(self.name, command, left.max(Duration::from_secs(1))) {
                     Ok(Some(0)) => None,
                     Ok(Some(status)) => {

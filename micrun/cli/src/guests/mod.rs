@@ -26,6 +26,7 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use micrun_image_spec::digest::Sha256Digest;
@@ -33,8 +34,9 @@ use serde::Serialize;
 
 use super::CliError;
 use super::print::{self, Format, Style, Table};
-use folder::{Declared, Places};
+use folder::{Declared, Entry, Places};
 use guest::{Did, Guest};
+use model::declaration::DEFAULT_NAMESPACE;
 use model::{Declaration, DeclarationError, Image, State, StateError};
 use node::{Node, NodeError};
 
@@ -83,7 +85,8 @@ Examples:
 A new image is brought and prepared before the old guest stops. One that is not healthy is taken back, and not tried again \
 until its image or its declaration changes.
 
-Exit status: 0 every guest is as declared, 1 something is wrong with one of them.";
+Exit status: 0 every guest is as declared, 1 something is wrong with one of them, 75 containerd or a registry did not answer, or \
+nothing could be written: the same may succeed in a while.";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -126,6 +129,8 @@ struct ApplyArgs {
     format: Format,
     #[command(flatten)]
     places: Places,
+    #[arg(skip = Instant::now())]
+    begun: Instant,
 }
 
 #[derive(Args)]
@@ -174,6 +179,12 @@ fn exact_image(text: &str) -> Result<Image, String> {
         Err(_) => Err(format!("write {}", model::image::WANTED)),
     }
 }
+
+/// Exit status: the same may succeed in a while (EX_TEMPFAIL in sysexits.h). The unit goes by it.
+const AGAIN: u8 = 75;
+
+/// How long containerd may take to listen, from the beginning of a command on: at boot it is on its way.
+const START: Duration = Duration::from_secs(60);
 
 /// Why guests could not be looked after at all.
 #[derive(Debug, thiserror::Error)]
@@ -224,6 +235,15 @@ pub(super) enum GuestError {
         "{digest} was not healthy ({why}), and {to}, which ran before it, does not run either: {problem}"
     )]
     NeitherRuns { digest: Sha256Digest, why: String, to: Sha256Digest, problem: Box<GuestError> },
+    #[error(
+        "the folder {} for its log cannot be made: {source}; make it, and where the service is not to write there, allow it with \
+         ReadWritePaths=", .path.display()
+    )]
+    Log { path: PathBuf, source: io::Error },
+    #[error(
+        "it is in the namespace {from} yet, and declared for {to}: run `micrun guests apply` first, which moves it"
+    )]
+    Moves { from: String, to: String },
     #[error("there is no version before this one")]
     NothingBefore,
     #[error("the image {digest} is gone from containerd: `micrun guests update` brings one again")]
@@ -265,22 +285,26 @@ fn say(name: &str, what: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{name}: {}", print::printable(&what.to_string()));
 }
 
-/// The connection for a guest.
-fn connect(places: &Places, namespace: &str) -> Result<Node, NodeError> {
+/// The connection for a guest. Containerd is waited for until then.
+fn connect(places: &Places, namespace: &str, until: Instant) -> Result<Node, NodeError> {
     let snapshotter = std::env::var("CONTAINERD_SNAPSHOTTER").ok().filter(|name| !name.is_empty());
-    Node::connect(&places.address(), namespace, snapshotter.as_deref().unwrap_or("overlayfs"))
+    Node::connect(&places.address(), namespace, snapshotter.as_deref().unwrap_or("overlayfs"), until)
 }
 
 /// What a guest's apply came to, for `--format json`.
 #[derive(Serialize)]
 struct Applied {
     name: String,
-    /// `kept`, `started`, `updated`, `removed`, or `failed`.
+    /// `kept`, `started`, `updated`, `removed`, or `failed`. With `failed`, a file after which no guest can be named has its
+    /// path for a name.
     result: &'static str,
     /// The digest that runs, or should.
     digest: Option<Sha256Digest>,
     problem: Option<String>,
     note: Option<String>,
+    /// Whether the problem may be gone in a while.
+    #[serde(skip)]
+    will_pass: bool,
 }
 
 fn apply(args: &ApplyArgs) -> Result<ExitCode, CliError> {
@@ -301,7 +325,7 @@ fn apply(args: &ApplyArgs) -> Result<ExitCode, CliError> {
         }
     }
     let mut results: Vec<Applied> = results.into_values().collect();
-    let good = declared.nameless.is_empty() && results.iter().all(|result| result.problem.is_none());
+    let status = status(&results, declared.nameless.is_empty());
     for error in &declared.nameless {
         print::error(&error);
     }
@@ -313,7 +337,16 @@ fn apply(args: &ApplyArgs) -> Result<ExitCode, CliError> {
         }
         Format::Text => io::stdout().write_all(text(&results).as_bytes())?,
     }
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(status)
+}
+
+/// The exit status of `apply`.
+fn status(results: &[Applied], all_named: bool) -> ExitCode {
+    if results.iter().any(|result| result.will_pass) {
+        return ExitCode::from(AGAIN);
+    }
+    let good = all_named && results.iter().all(|result| result.problem.is_none());
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Brings the node to what is declared, as far as it is not what was declared before.
@@ -323,24 +356,33 @@ fn round(
     args: &ApplyArgs,
     results: &mut BTreeMap<String, Applied>,
 ) -> Result<(), GuestsError> {
-    let is_meant = |name: &String| args.names.is_empty() || args.names.contains(name);
+    let is_meant = |name: &String, entry: &Entry| {
+        let has_changed = before.guests.get(name).is_none_or(|before| before.marks != entry.marks);
+        has_changed && (args.names.is_empty() || args.names.contains(name))
+    };
     for name in args.places.known()?.iter().filter(|name| !declared.guests.contains_key(*name)) {
         if args.names.is_empty() {
             results.insert(name.clone(), removed(name, declared, &args.places));
         }
     }
-    for (name, entry) in declared.guests.iter().filter(|(name, _)| is_meant(name)) {
-        if before.guests.get(name).is_none_or(|before| before.marks != entry.marks) {
-            let mut result = applied(name, &entry.declaration, args);
-            // What was done to it counts, even if nothing was left to do at last.
-            match results.get(name) {
-                Some(earlier) if result.result == "kept" && earlier.problem.is_none() => {
-                    result.result = earlier.result;
-                }
-                _ => {}
-            }
-            results.insert(name.clone(), result);
+    let meant: Vec<_> = declared.guests.iter().filter(|(name, entry)| is_meant(name, entry)).collect();
+    // What is on the node does not wait for what has to be fetched.
+    for (name, entry) in &meant {
+        if let Ok(declaration) = &entry.declaration
+            && let Ok(Did::Started) = stand(name, declaration, args)
+        {
+            results.insert((*name).clone(), Applied::new(name, Did::Started.word()));
         }
+    }
+    for (name, entry) in meant {
+        let mut result = applied(name, &entry.declaration, args);
+        // What was done to it counts, even if nothing was left to do at last.
+        if let Some(earlier) = results.get(name)
+            && (result.result, earlier.problem.is_none()) == ("kept", true)
+        {
+            result.result = earlier.result;
+        }
+        results.insert(name.clone(), result);
     }
     Ok(())
 }
@@ -361,63 +403,82 @@ fn text(results: &[Applied]) -> String {
 }
 
 impl Applied {
-    fn failed(name: &str, problem: impl fmt::Display) -> Applied {
-        let problem = Some(problem.to_string());
-        Applied { name: name.to_owned(), result: "failed", digest: None, problem, note: None }
+    fn new(name: &str, result: &'static str) -> Applied {
+        let name = name.to_owned();
+        Applied { name, result, digest: None, problem: None, note: None, will_pass: false }
+    }
+
+    fn failed(name: &str, problem: &impl fmt::Display) -> Applied {
+        Applied { problem: Some(problem.to_string()), ..Applied::new(name, "failed") }
     }
 }
 
 fn applied(name: &str, declaration: &Result<Declaration, DeclarationError>, args: &ApplyArgs) -> Applied {
-    let work = || {
-        let declaration = declaration.as_ref().map_err(|error| error.to_string())?;
-        try_apply(name, declaration, args).map_err(|error| error.to_string())
+    let done = match declaration {
+        Ok(declaration) => match try_apply(name, declaration, args) {
+            Ok(did) => Applied::new(name, did.word()),
+            Err(error) => Applied { will_pass: error.will_pass(), ..Applied::failed(name, &error) },
+        },
+        Err(error) => Applied::failed(name, error),
     };
-    let done = work();
     let state = State::load(&args.places.state_of(name)).ok().flatten();
-    let note = if done.is_ok() { state.as_ref().and_then(show::note) } else { None };
+    let note = state.as_ref().and_then(show::note).filter(|_| done.problem.is_none());
     let digest = state.and_then(|state| state.current).map(|current| current.digest);
-    match done {
-        Ok(did) => Applied { name: name.to_owned(), result: did.word(), digest, problem: None, note },
-        Err(problem) => Applied { digest, ..Applied::failed(name, problem) },
-    }
+    Applied { note, digest, ..done }
 }
 
 fn try_apply(name: &str, declaration: &Declaration, args: &ApplyArgs) -> Result<Did, GuestError> {
-    move_out(name, declaration, &args.places)?;
-    let node = connect(&args.places, &declaration.namespace)?;
-    Guest::open(name, declaration, &args.places, &node)?.apply(args.retry)
+    let places = &args.places;
+    let node = connect(places, &declaration.namespace, args.begun + START)?;
+    if let Some(elsewhere) = elsewhere(name, declaration, places)? {
+        let state = State::new(&declaration.namespace);
+        Guest { name, declaration, places, node: &node, state }.make_ready()?;
+        say(name, format_args!("leaving the namespace {}", elsewhere.namespace));
+        forget(name, elsewhere, places)?;
+    }
+    Guest::open(name, declaration, places, &node)?.apply(args.retry)
 }
 
-/// A guest that is declared for another namespace leaves the one where it is.
-fn move_out(name: &str, declaration: &Declaration, places: &Places) -> Result<(), GuestError> {
-    match State::load(&places.state_of(name)) {
-        Ok(Some(state)) if state.namespace != declaration.namespace => {
-            say(name, format_args!("leaving the namespace {}", state.namespace));
-            forget(name, state, places)
-        }
-        _ => Ok(()),
+/// What is remembered of a guest that is in another namespace than the one it is declared for.
+fn elsewhere(name: &str, declaration: &Declaration, places: &Places) -> Result<Option<State>, GuestError> {
+    let state = guest::remembered(name, places)?;
+    Ok(state.filter(|state| state.namespace != declaration.namespace))
+}
+
+/// Starts what is there and does not run.
+fn stand(name: &str, declaration: &Declaration, args: &ApplyArgs) -> Result<Did, GuestError> {
+    if elsewhere(name, declaration, &args.places)?.is_some() {
+        return Ok(Did::Kept);
     }
+    let node = connect(&args.places, &declaration.namespace, args.begun + START)?;
+    Guest::open(name, declaration, &args.places, &node)?.stand()
 }
 
 fn removed(name: &str, declared: &Declared, places: &Places) -> Applied {
-    let kept = Applied { name: name.to_owned(), result: "kept", digest: None, problem: None, note: None };
     let work = || {
-        let Some(state) = State::load(&places.state_of(name))? else { return Ok(kept) };
+        let known = guest::remembered(name, places)?;
+        // Where that was damaged, nobody knows the namespace: the usual one is looked at.
+        let state = known.unwrap_or_else(|| State::new(DEFAULT_NAMESPACE));
         if let Some(doubt) = declared.doubt(name, state.folder.as_deref()) {
             let digest = state.current.map(|current| current.digest);
-            return Ok(Applied { digest, note: Some(format!("it stays: {doubt}")), ..kept });
+            let note = Some(format!("it stays: {doubt}"));
+            return Ok(Applied { digest, note, ..Applied::new(name, "kept") });
         }
         say(name, format_args!("is declared no longer, and removed"));
         forget(name, state, places)?;
-        Ok(Applied { result: "removed", ..kept })
+        Ok(Applied::new(name, "removed"))
     };
-    work().unwrap_or_else(|error: GuestError| Applied::failed(name, error))
+    work().unwrap_or_else(|error: GuestError| Applied {
+        will_pass: error.will_pass(),
+        ..Applied::failed(name, &error)
+    })
 }
 
+/// Ends a guest where it is.
 fn forget(name: &str, state: State, places: &Places) -> Result<(), GuestError> {
     // It has no declaration any more: what an empty one says is enough to end it.
     let last = Declaration::parse(std::path::Path::new(name), "image = \"/\"")?;
-    let node = connect(places, &state.namespace)?;
+    let node = connect(places, &state.namespace, Instant::now() + START)?;
     Guest { name, declaration: &last, places, node: &node, state }.remove()
 }
 
@@ -432,8 +493,10 @@ fn one(
     let entry = entry.ok_or_else(|| GuestsError::Unknown { name: name.to_owned() })?;
     let work = || {
         let declaration = entry.declaration?;
-        move_out(name, &declaration, places)?;
-        let node = connect(places, &declaration.namespace)?;
+        if let Some(State { namespace: from, .. }) = elsewhere(name, &declaration, places)? {
+            return Err(GuestError::Moves { from, to: declaration.namespace });
+        }
+        let node = connect(places, &declaration.namespace, Instant::now() + START)?;
         let mut guest = Guest::open(name, &declaration, places, &node)?;
         job(&mut guest)?;
         if let Some(current) = &guest.state.current {

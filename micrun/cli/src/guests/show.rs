@@ -11,13 +11,18 @@ use super::folder::log_file;
 use super::guest::{Guest, boot_id};
 use super::health::Verdict;
 use super::model::{Declaration, DeclarationError, State};
+use super::node::Node;
 use super::node::containers::GENERATION;
 use super::node::tasks::TaskStatus;
 use super::print::{self, Format, Style, Table};
 use super::{CheckArgs, CliError, GuestError, Places, ShowArgs, connect, say};
 
 /// How often `check --wait` looks.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_secs(1);
+/// Seconds: longer than anybody waits, and no time that cannot be counted.
+const LONGEST_CHECK: u64 = 24 * 3600;
+/// What a command in a guest's shell gets at least.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A guest as it is.
 #[derive(Serialize)]
@@ -35,7 +40,7 @@ struct Shown {
 }
 
 pub(super) fn list(args: &ShowArgs) -> Result<ExitCode, CliError> {
-    let shown = look(&args.places)?;
+    let shown = look(&args.places, Instant::now())?;
     match args.format {
         Format::Json => print::json(&shown)?,
         Format::Text => {
@@ -59,11 +64,11 @@ pub(super) fn list(args: &ShowArgs) -> Result<ExitCode, CliError> {
 }
 
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, CliError> {
-    let begun = Instant::now();
+    let until = Instant::now() + Duration::from_secs(args.wait.min(LONGEST_CHECK));
     let shown = loop {
-        let shown = look(&args.show.places)?;
+        let shown = look(&args.show.places, until)?;
         let good = shown.iter().all(|guest| guest.problem.is_none());
-        if good || begun.elapsed() >= Duration::from_secs(args.wait) {
+        if good || Instant::now() >= until {
             break shown;
         }
         std::thread::sleep(PAUSE);
@@ -92,13 +97,17 @@ fn short(digest: Sha256Digest) -> String {
     format!("sha256:{}", &digest.hex()[..12])
 }
 
-fn look(places: &Places) -> Result<Vec<Shown>, CliError> {
+/// Looks at all guests. What takes its time is given up then.
+fn look(places: &Places, until: Instant) -> Result<Vec<Shown>, CliError> {
     let declared = places.declared()?;
-    let mut shown: Vec<Shown> =
-        declared.guests.into_iter().map(|(name, entry)| look_at(name, entry.declaration, places)).collect();
+    let mut shown = Vec::new();
+    for (name, entry) in declared.guests {
+        shown.push(look_at(name, entry.declaration, places, until));
+    }
     for error in declared.nameless {
-        let name = error.file.display().to_string();
-        shown.push(Shown { problem: Some(error.to_string()), ..Shown::unknown(name) });
+        let mut file = Shown::unknown(error.file.display().to_string());
+        file.blame(&error, places.is_own(&error.file));
+        shown.push(file);
     }
     Ok(shown)
 }
@@ -117,9 +126,24 @@ impl Shown {
             note: None,
         }
     }
+
+    /// A file that cannot be used is worth a note where nothing is worse for it.
+    fn blame(&mut self, error: &DeclarationError, is_harmless: bool) {
+        if is_harmless {
+            let notes = self.note.iter().cloned().chain([error.to_string()]);
+            self.note = Some(notes.collect::<Vec<_>>().join("; "));
+        } else {
+            self.problem = Some(error.to_string());
+        }
+    }
 }
 
-fn look_at(name: String, declaration: Result<Declaration, DeclarationError>, places: &Places) -> Shown {
+fn look_at(
+    name: String,
+    declaration: Result<Declaration, DeclarationError>,
+    places: &Places,
+    until: Instant,
+) -> Shown {
     let mut shown = Shown::unknown(name.clone());
     let work = || {
         // What is remembered is shown even where the declaration is broken.
@@ -128,25 +152,52 @@ fn look_at(name: String, declaration: Result<Declaration, DeclarationError>, pla
             shown.image = state.current.as_ref().map(|current| current.image.clone());
             shown.digest = state.current.as_ref().map(|current| current.digest);
             shown.previous = state.previous.as_ref().map(|previous| previous.digest);
-            shown.refused = state.refused.as_ref().map(|refused| refused.digest);
+            shown.refused = state.refused.last().map(|refused| refused.digest);
             shown.note = note(state);
         }
-        let declaration = declaration?;
-        let node = connect(places, &declaration.namespace)?;
+        let declaration = match declaration {
+            Err(error) => return broken(&mut shown, state, &error, places),
+            Ok(declaration) => declaration,
+        };
+        let node = connect(places, &declaration.namespace, Instant::now())?;
         let Some(state) = state else {
             return Ok(Some("it was not started yet: run `micrun guests apply`".to_owned()));
         };
         let guest = Guest { name: &name, declaration: &declaration, places, node: &node, state };
-        shown.state = Some(state_of(&guest)?);
-        problem(&guest)
+        shown.state = Some(state_of(&node, &name)?);
+        let problem = problem(&guest, until)?;
+        shown.healthy = problem.is_none();
+        Ok(problem)
     };
-    shown.problem = work().unwrap_or_else(|error: GuestError| Some(error.to_string()));
-    shown.healthy = shown.problem.is_none();
+    if let Some(problem) = work().unwrap_or_else(|error: GuestError| Some(error.to_string())) {
+        shown.problem = Some(problem);
+    }
     shown
 }
 
-fn state_of(guest: &Guest<'_>) -> Result<&'static str, GuestError> {
-    let task = guest.node.task(guest.name)?;
+/// A guest whose file cannot be used stays as it is. Where it runs, nothing is worse; nor is it where it never ran and the file
+/// is the node's own: then no update has brought it. When it is healthy the file cannot say.
+fn broken(
+    shown: &mut Shown,
+    state: Option<State>,
+    error: &DeclarationError,
+    places: &Places,
+) -> Result<Option<String>, GuestError> {
+    let Some((current, namespace)) = state.and_then(|state| Some((state.current?, state.namespace))) else {
+        shown.blame(error, places.is_own(&error.file));
+        return Ok(None);
+    };
+    let node = connect(places, &namespace, Instant::now())?;
+    let container = node.container(&shown.name)?;
+    let is_current = container.is_some_and(|found| found.labels.get(GENERATION) == Some(&current.id()));
+    shown.state = Some(state_of(&node, &shown.name)?);
+    shown.healthy = is_current && matches!(shown.state, Some("running" | "paused"));
+    shown.blame(error, shown.healthy);
+    Ok(None)
+}
+
+fn state_of(node: &Node, name: &str) -> Result<&'static str, GuestError> {
+    let task = node.task(name)?;
     Ok(match task.map(|task| task.status()) {
         Some(TaskStatus::Running) => "running",
         Some(TaskStatus::Paused) => "paused",
@@ -156,7 +207,7 @@ fn state_of(guest: &Guest<'_>) -> Result<&'static str, GuestError> {
 }
 
 /// What is wrong with a guest.
-fn problem(guest: &Guest<'_>) -> Result<Option<String>, GuestError> {
+fn problem(guest: &Guest<'_>, until: Instant) -> Result<Option<String>, GuestError> {
     let Some(current) = &guest.state.current else {
         return Ok(Some("no version of it has run yet: run `micrun guests apply`".to_owned()));
     };
@@ -177,7 +228,8 @@ fn problem(guest: &Guest<'_>) -> Result<Option<String>, GuestError> {
         return Ok(None);
     }
     let from = guest.state.seen.as_ref().map_or(0, |seen| seen.log);
-    match guest.patient(log_file(current).map(|path| (path, from))).examine(true)? {
+    let left = until.saturating_duration_since(Instant::now()).max(ANSWER);
+    match guest.patient(log_file(current).map(|path| (path, from))).examine(Some(left))? {
         Verdict::Healthy(_) | Verdict::Done => Ok(None),
         Verdict::Unhealthy(why) => Ok(Some(format!("it is not healthy: {why}"))),
     }
@@ -185,9 +237,11 @@ fn problem(guest: &Guest<'_>) -> Result<Option<String>, GuestError> {
 
 /// What is good to know of a guest that is healthy.
 pub(super) fn note(state: &State) -> Option<String> {
-    let refused = state.refused.as_ref()?;
-    Some(format!(
-        "{} is not tried again ({}) until its image or its declaration changes; `micrun guests apply --retry` does it now",
-        refused.digest, refused.why
-    ))
+    let refused: Vec<String> = state
+        .refused
+        .iter()
+        .map(|refused| format!("{} is not tried again ({})", refused.digest, refused.why))
+        .collect();
+    let until = "until its image or its declaration changes; `micrun guests apply --retry` does it now";
+    (!refused.is_empty()).then(|| format!("{} {until}", refused.join(", ")))
 }

@@ -18,6 +18,9 @@ use super::keys;
 /// Largest file that is read, bytes.
 pub const MAX_BYTES: u64 = 64 * 1024;
 
+/// containerd's namespace where nothing else is said.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
 /// How long a guest must run to be healthy where nothing else is said.
 const USUAL_RUN: Duration = Duration::from_secs(5);
 /// How long a guest has to say what it should.
@@ -168,6 +171,10 @@ impl Draft {
                 (None, DeValue::Table(table)) if keys::is_section(&full) => {
                     self.read(table, &format!("{full}."))?
                 }
+                (None, _) if full == "annotations" || keys::is_section(&full) => {
+                    let unfit = Value(value).unfit("a section: its name in brackets, and its keys below it");
+                    return Err(wrong(&full, unfit));
+                }
                 (None, _) => {
                     let problem =
                         Problem::Unknown { nearest: nearest(&full, keys::names()), name: excerpt(&full) };
@@ -220,7 +227,7 @@ impl Draft {
         Ok(Declaration {
             file: file.to_owned(),
             image: self.image.ok_or(Problem::NoImage { wanted: image::WANTED })?,
-            namespace: self.namespace.unwrap_or_else(|| "default".to_owned()),
+            namespace: self.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
             restart: self.restart,
             stop_timeout: self.stop_timeout.unwrap_or(Duration::from_secs(10)),
             log: self.log,

@@ -17,6 +17,8 @@ pub struct Key {
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// A boot waits for the health of all guests, and is given up after a quarter of an hour.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 const RESTART: &str = "\"always\", \"on-failure\", \"on-failure:N\" with a number of times, or \"no\"";
 const LOG: &str = "\"file\", \"journal\", \"none\", or a URI such as \"file:///var/log/motor.log\"";
 const TEXT: &str = "a text in quotes, of one line and up to 200 characters";
@@ -53,7 +55,11 @@ pub const ALL: &[Key] = &[
     Key { name: "health.exec", set: |d, v| put(&mut d.exec, line(v)?) },
     Key {
         name: "health.within",
-        set: |d, v| put(&mut d.within, v.duration(DAY, "a time such as \"30s\", of a day at most")?),
+        set: |d, v| {
+            let wanted = "a time such as \"30s\", of five minutes at most";
+            let within = v.duration(LONGEST_WAIT, wanted)?;
+            put(&mut d.within, Some(within).filter(|time| !time.is_zero()).ok_or_else(|| v.unfit(wanted))?)
+        },
     },
     Key {
         name: "verify.key",

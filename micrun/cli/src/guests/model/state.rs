@@ -33,9 +33,9 @@ pub struct State {
     /// What is being tried; the current one is not running then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,
-    /// What is not tried again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<Refused>,
+    /// What is not tried again, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
     /// What an operator wants instead of what is declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Chosen>,
@@ -133,7 +133,7 @@ impl State {
             current: None,
             previous: None,
             trial: None,
-            refused: None,
+            refused: Vec::new(),
             chosen: None,
             seen: None,
         }
@@ -172,6 +172,23 @@ impl State {
         State::parse(path, &text).map(Some)
     }
 
+    /// As [`State::load`]; a damaged file is set aside as `NAME.damaged`, and there is none then.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Io`] and [`StateError::Newer`].
+    pub fn rescue(path: &Path) -> Result<(Option<State>, Option<StateError>), StateError> {
+        match State::load(path) {
+            Err(damaged @ StateError::Damaged { .. }) => {
+                let failed =
+                    |source| StateError::Io { doing: "cannot rename", path: path.to_owned(), source };
+                fs::rename(path, path.with_extension("damaged")).map_err(failed)?;
+                Ok((None, Some(damaged)))
+            }
+            state => Ok((state?, None)),
+        }
+    }
+
     /// Writes the file: after a loss of power it is either as it was or as it is now.
     ///
     /// # Errors
@@ -189,6 +206,32 @@ impl State {
             File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
         };
         write().map_err(failed)
+    }
+
+    /// Whether a version is not tried again.
+    pub fn refuses(&self, generation: &Generation) -> bool {
+        let id = generation.id();
+        self.refused.iter().any(|refused| refused.generation == id)
+    }
+
+    /// A version is not tried again.
+    pub fn refuse(&mut self, refused: Refused) {
+        self.refused.retain(|other| other.generation != refused.generation);
+        self.refused.push(refused);
+    }
+
+    /// A version may be tried again.
+    pub fn pardon(&mut self, generation: &Generation) {
+        let id = generation.id();
+        self.refused.retain(|refused| refused.generation != id);
+    }
+
+    /// Forgets the refusal of versions that nobody wants any more: neither the declaration, which wants this one, nor whoever
+    /// goes back.
+    pub fn forget_refusals(&mut self, wanted: &Generation) {
+        let asked: Vec<String> =
+            [Some(wanted), self.previous.as_ref()].iter().flatten().map(|one| one.id()).collect();
+        self.refused.retain(|refused| asked.contains(&refused.generation));
     }
 
     /// The versions whose images are kept.
@@ -213,6 +256,34 @@ mod tests {
         state.seen = Some(Seen { boot: "b".to_owned(), pid: 7, log: 12 });
         state.save(&path).unwrap();
         assert_eq!(State::load(&path).unwrap(), Some(state));
+    }
+
+    #[test]
+    fn refusals_are_kept_as_long_as_they_matter() {
+        let version = |byte: u8| Generation {
+            image: String::new(),
+            digest: Sha256Digest::of(&[byte]),
+            log: String::new(),
+            resources: Default::default(),
+            annotations: Default::default(),
+        };
+        let refusal = |version: &Generation| Refused {
+            generation: version.id(),
+            digest: version.digest,
+            why: "it is bad".to_owned(),
+        };
+        let [bad, second, other] = [1, 2, 3].map(version);
+        let mut state = State::new("default");
+        state.refuse(refusal(&bad));
+        state.refuse(refusal(&second));
+        state.refuse(refusal(&bad));
+        state.previous = Some(second.clone());
+        state.forget_refusals(&bad);
+        assert!(state.refused.len() == 2 && state.refuses(&bad) && state.refuses(&second));
+        state.forget_refusals(&other);
+        assert!(!state.refuses(&bad) && state.refuses(&second));
+        state.pardon(&second);
+        assert!(state.refused.is_empty());
     }
 
     #[test]

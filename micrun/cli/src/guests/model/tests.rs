@@ -56,6 +56,9 @@ fn mistakes_have_a_place_and_a_remedy() {
             &format!("{image}[resources]\ncores = \"2-1\""),
             "motor.toml:3:9: `resources.cores` is \"2-1\": write cores",
         ),
+        (&format!("{image}health = \"x\""), "motor.toml:2:10: `health` is \"x\": write a section"),
+        (&format!("{image}[health]\nwithin = 0"), "motor.toml:3:10: `health.within` is 0: write a time"),
+        (&format!("{image}[health]\nwithin = \"6m\""), "of five minutes at most"),
         (&format!("{image}[health]\nconsoel = \"a\""), "did you mean `health.console`?"),
         (
             &format!("{image}[annotations]\n\"org.openeuler.micrun.bord\" = \"x\""),
@@ -94,7 +97,7 @@ proptest! {
         memory in 1_u32..100_000,
         capacity in 1_u32..409_600,
         text in "[a-zA-Z0-9 :.]{1,40}x",
-        seconds in 0_u64..86_400,
+        seconds in 1_u64..=300,
     ) {
         let declaration = read(&format!(
             "image = \"/a.tar\"\n[health]\nconsole = \"{text}\"\nwithin = {seconds}\n[resources]\nmemory = {memory}\ncapacity = {capacity}"

@@ -101,6 +101,26 @@ impl Node {
         Ok(true)
     }
 
+    /// Has a name lead again where it led before an import that brought it along.
+    ///
+    /// # Errors
+    ///
+    /// If containerd refuses.
+    pub fn put_back(&self, guest: &str, name: &str, before: Option<Sha256Digest>) -> Result<(), NodeError> {
+        let Some(before) = before else { return self.remove_image(name) };
+        let (Some(image), Some(kept)) = (self.named(name)?, self.named(&pin_name(guest, before))?) else {
+            return Ok(());
+        };
+        if image.target == kept.target {
+            return Ok(());
+        }
+        let image = NamedImage { target: kept.target, ..image };
+        let mask = FieldMask { paths: vec!["target".to_owned()] };
+        let request = UpdateImageRequest { image: Some(image), update_mask: Some(mask) };
+        self.call::<Nothing>(images::SERVICE, "Update", &request, || format!("put back the image {name}"))
+            .map(drop)
+    }
+
     /// Lets go of a name.
     ///
     /// # Errors

@@ -23,8 +23,8 @@ use prost::Message;
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long containerd may take to listen, at boot.
-const START: Duration = Duration::from_secs(10);
+/// How long an answer may take that costs nothing.
+const GLANCE: Duration = Duration::from_secs(5);
 
 /// A connection to containerd, in one of its namespaces.
 pub struct Node {
@@ -70,20 +70,24 @@ pub enum NodeError {
 }
 
 impl Node {
-    /// Connects. At boot containerd may still be on its way.
+    /// Connects. At boot containerd may still be on its way: it is waited for until then.
     ///
     /// # Errors
     ///
     /// If nobody listens, or there cannot be such a namespace.
-    pub fn connect(address: &Path, namespace: &str, snapshotter: &str) -> Result<Node, NodeError> {
-        let begun = Instant::now();
+    pub fn connect(
+        address: &Path,
+        namespace: &str,
+        snapshotter: &str,
+        until: Instant,
+    ) -> Result<Node, NodeError> {
         let mut channel = loop {
             match Channel::connect(address) {
                 Ok(channel) => break channel,
                 Err(error) => {
                     let may_come =
                         matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
-                    if !may_come || begun.elapsed() > START {
+                    if !may_come || Instant::now() >= until {
                         return Err(NodeError::Connect { address: address.to_owned(), source: error });
                     }
                     std::thread::sleep(Duration::from_millis(200));
@@ -111,6 +115,13 @@ impl Node {
             self.call(PLUGINS, "Plugins", &request, || "list its plugins".to_owned())?;
         let monitor = answer.plugins.into_iter().find(|plugin| plugin.id == "restart");
         Ok(monitor.map(|plugin| plugin.capabilities))
+    }
+
+    /// Whether containerd is still there. One that is about to end is given time to.
+    pub fn answers(&self) -> bool {
+        std::thread::sleep(Duration::from_secs(1));
+        let request = PluginsRequest { filters: vec!["id==restart".to_owned()] };
+        self.channel.call::<PluginsResponse>(PLUGINS, "Plugins", &request, GLANCE).is_ok()
     }
 
     fn call<A: Message + Default>(

@@ -16,6 +16,9 @@ use super::images::repository;
 /// Where containerd's clients read how to reach registries.
 const HOSTS: &str = "/etc/containerd/certs.d";
 
+/// How long one image may take. Firmware is small; a registry that does not answer must not keep the others waiting.
+const LONGEST: &str = "5m";
+
 /// Why a program did not do its job.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
@@ -35,6 +38,14 @@ pub enum ProgramError {
         /// What it was to do.
         doing: String,
         /// The last that it said.
+        said: String,
+    },
+    /// A registry did not give an image: the network may not be there yet.
+    #[error("pulling {name}: {said}")]
+    NotPulled {
+        /// The image.
+        name: String,
+        /// The last that was said.
         said: String,
     },
     /// Somebody else's image.
@@ -71,7 +82,12 @@ impl Node {
         if Path::new(HOSTS).is_dir() {
             ctr.args(["--hosts-dir", HOSTS]);
         }
-        run(ctr.arg(name), format!("pulling {name}")).map(drop)
+        match run(ctr.arg(name), String::new()) {
+            Err(ProgramError::Failed { said, .. }) => {
+                Err(ProgramError::NotPulled { name: name.to_owned(), said })
+            }
+            other => other.map(drop),
+        }
     }
 
     /// Unpacks an image that was only loaded.
@@ -86,7 +102,8 @@ impl Node {
 
     fn ctr<const N: usize>(&self, arguments: [&str; N]) -> Command {
         let mut ctr = Command::new("ctr");
-        ctr.arg("--address").arg(&self.address).args(["--namespace", &self.namespace]).args(arguments);
+        ctr.arg("--address").arg(&self.address).args(["--namespace", &self.namespace]);
+        ctr.args(["--connect-timeout", "10s", "--timeout", LONGEST]).args(arguments);
         ctr
     }
 }

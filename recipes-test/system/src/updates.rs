@@ -136,6 +136,12 @@ impl Site {
     fn story(&mut self) -> Result<()> {
         let node = self.good_boot("the first boot, as the node leaves the factory", Slot::A, FIRST)?;
         self.id = node.run(&["cat", "/etc/machine-id"])?;
+        for (partition, tool) in [("esp", "fsck.fat"), ("data", "clean")] {
+            let unit = format!("systemd-fsck@dev-disk-by\\x2dpartlabel-{partition}.service");
+            let said =
+                node.run(&["journalctl", "--boot", "--no-hostname", "--output=cat", "--unit", &unit])?;
+            ensure!(said.contains(tool), "{partition} should be checked before it is mounted: {said}");
+        }
         refusals(&node)?;
 
         node.remark("the power is cut in the middle of an installation");

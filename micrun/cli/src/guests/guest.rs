@@ -711,3 +711,44 @@ impl GuestError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(source: GrpcError) -> GuestError {
+        GuestError::Node(NodeError::Call { doing: "start the guest motor".to_owned(), source })
+    }
+
+    fn status(code: u32) -> GuestError {
+        call(GrpcError::Status(Status { code, message: "no".to_owned() }))
+    }
+
+    #[test]
+    fn what_may_be_gone_in_a_while_is_told_from_what_stays() {
+        let digest = Sha256Digest::of(b"");
+        let neither = |problem| GuestError::NeitherRuns {
+            digest,
+            why: "it has ended".to_owned(),
+            to: digest,
+            problem: Box::new(problem),
+        };
+        let not_pulled = ProgramError::NotPulled { name: "a.b/c:1".to_owned(), said: "no route".to_owned() };
+        for passing in [
+            call(GrpcError::Transport("it is gone".to_owned())),
+            call(GrpcError::Silence(Duration::ZERO)),
+            status(Status::UNAVAILABLE),
+            GuestError::Node(not_pulled.into()),
+            neither(status(Status::UNAVAILABLE)),
+        ] {
+            assert!(passing.will_pass(), "{passing}");
+        }
+        for staying in [
+            status(Status::FAILED_PRECONDITION),
+            GuestError::Unhealthy { why: "it has ended".to_owned() },
+            neither(GuestError::Lost { digest }),
+        ] {
+            assert!(!staying.will_pass() && !staying.is_of_node(), "{staying}");
+        }
+    }
+}

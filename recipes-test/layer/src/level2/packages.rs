@@ -16,9 +16,10 @@ use crate::clones::Clones;
 /// `package: mode path`, sorted.
 const EXPECTED: &str = include_str!("packages.txt");
 
-/// What our recipes install and no node of the system tests does: they have containerd 1.7 and no k3s.
-const NOT_ON_THE_NODE: [&str; 6] = [
+/// What our recipes install and no node of the system tests does: they have containerd 1.7, no k3s and no logrotate.
+const NOT_ON_THE_NODE: [&str; 7] = [
     "etc/containerd/conf.d/50-micrun.toml",
+    "etc/logrotate.d/micrun-guests",
     "etc/mica/micrun/micrun.conf",
     "usr/lib/micrun/ptest/run-ptest",
     "usr/lib/systemd/system/k3s-agent.service.d/50-micrun.conf",

@@ -3,14 +3,17 @@
 //!
 //! - [`Text`]: a file's text, for places in it.
 //! - [`Value`]: from TOML to what a key takes.
+//! - [`FileError`]: what is wrong with a file, and where in it.
 //! - [`distance`]: for "did you mean".
 
+mod error;
 mod value;
 
 use micrun_image_spec::text::excerpt;
 use toml::Spanned;
 pub use toml::de::{DeTable, DeValue};
 
+pub use error::FileError;
 pub use value::{Unfit, Value};
 
 /// A text that should be TOML.

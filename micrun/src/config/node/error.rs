@@ -1,35 +1,11 @@
 //! What can be wrong with `micrun.conf`: which file, where in it, and what to write instead.
 
-use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+
+use micrun_strict_toml::FileError;
 
 /// A configuration that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("{}{}: {problem}", .file.display(), At(*.at))]
-pub struct NodeConfigError {
-    /// The file.
-    pub file: PathBuf,
-    /// Line and column, counted from 1; `None` for the file as a whole.
-    pub at: Option<(usize, usize)>,
-    /// What is wrong.
-    pub problem: Problem,
-}
-
-impl NodeConfigError {
-    /// An error of a whole file.
-    pub fn of_file(file: &Path, problem: Problem) -> NodeConfigError {
-        NodeConfigError { file: file.to_owned(), at: None, problem }
-    }
-}
-
-struct At(Option<(usize, usize)>);
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |(line, column)| write!(f, ":{line}:{column}"))
-    }
-}
+pub type NodeConfigError = FileError<Problem>;
 
 /// The kinds of problem.
 #[derive(Debug, thiserror::Error)]

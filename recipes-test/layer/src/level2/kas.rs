@@ -65,6 +65,8 @@ fn product(workspace: &Workspace, clones: &Clones) -> Result<()> {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    // A repository of its own: kas takes the next one above for the product's.
+    shell::quietly(Command::new("git").args(["init", "--quiet"]).arg(&folder))?;
     let files = copy_product(workspace, &folder, &kas.bitbake.product())?;
     fs::write(folder.join("offline.yml"), OFFLINE).context("cannot write offline.yml")?;
     let files = format!("{files}:offline.yml");

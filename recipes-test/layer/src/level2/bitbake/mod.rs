@@ -158,8 +158,12 @@ impl Bitbake {
     /// # Errors
     /// If it cannot be started.
     pub fn attempt(&self, program: &str, arguments: &[&str]) -> Result<Said> {
-        write(&self.dir.join("conf/local.conf"), &self.local)?;
-        write(&self.dir.join("conf/bblayers.conf"), &self.layers)?;
+        for (name, text) in [("local.conf", &self.local), ("bblayers.conf", &self.layers)] {
+            let file = self.dir.join("conf").join(name);
+            write(&file, text)?;
+            // yocto-check-layer writes them, too.
+            self.user.owns(&file)?;
+        }
         self.watch(self.command(program, arguments), program, arguments)
     }
 

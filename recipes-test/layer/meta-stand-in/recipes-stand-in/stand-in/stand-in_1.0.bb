@@ -12,6 +12,7 @@ RPROVIDES:${PN} += "\
     kernel-module-xen-wdt \
     libc6 \
     libgcc1 \
+    logrotate \
     man-db \
     ptest-runner \
     qemu-system-aarch64 \

@@ -166,3 +166,50 @@ fn an_archive_with_several_images_loses_none() {
     fails(&refused, 2, "an archive is signed only if it holds one image");
     assert_eq!(std::fs::read(&archive).unwrap(), before);
 }
+
+/// The program that the documentation offers to containerd, asked as containerd asks at each pull.
+#[test]
+fn an_image_verifier_lets_through_what_the_key_of_its_repository_has_signed() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (registry, dir) = (DebianRegistry::open(), keys());
+    let path = |name: &str| dir.path().join(name);
+    // This registry has no TLS, which the program does not know.
+    let builder_path = env!("CARGO_BIN_EXE_micrun-image-builder");
+    std::fs::create_dir_all(path("bin")).unwrap();
+    let wrapper = path("bin/micrun-image-builder");
+    std::fs::write(&wrapper, format!("#!/bin/sh\nexec {builder_path} \"$@\" --plain-http\n")).unwrap();
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let keys = path("keys").join(registry.address.to_string());
+    std::fs::create_dir_all(&keys).unwrap();
+    std::fs::copy(path("my.pub"), keys.join("plant.pub")).unwrap();
+
+    let ask = |name: &str, digest: &str| {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kubernetes/micrun-verify-image");
+        let own = std::env::var("PATH").unwrap();
+        let mut command = Command::new(program);
+        command.args(["-name", name, "-digest", digest]);
+        command.args(["-stdin-media-type", "application/vnd.oci.descriptor.v1+json"]);
+        command.env("PATH", format!("{}:{own}", path("bin").display())).env("MICRUN_KEYS", path("keys"));
+        command.env("HOME", dir.path()).output().unwrap()
+    };
+    let (motor, digest) = Repository::with_image(&registry, "plant/motor");
+    let (name, digest) = (motor.full_name(), digest.to_string());
+    let names = [format!("{name}:latest"), name.clone(), motor.at(digest.parse().unwrap())];
+    for name in &names {
+        fails(&ask(name, &digest), 1, "has no signature of");
+    }
+    let remote = format!("docker://{name}");
+    succeeds(&builder(dir.path(), &["sign", "--key", "my.key", &remote, "--plain-http"]));
+    for name in &names {
+        assert!(succeeds(&ask(name, &digest)).contains("plant.pub"));
+    }
+    std::fs::copy(path("other.pub"), keys.join("plant/motor.pub")).unwrap_err();
+    std::fs::create_dir(keys.join("plant")).unwrap();
+    std::fs::copy(path("other.pub"), keys.join("plant/motor.pub")).unwrap();
+    fails(&ask(&name, &digest), 1, "another key made it");
+
+    let free = format!("{}/other/free:latest", registry.address);
+    assert!(succeeds(&ask(&free, &digest)).contains("no key for"), "nobody demands a signature of others");
+    fails(&ask("", &digest), 1, "named no image");
+}

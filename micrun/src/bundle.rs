@@ -28,6 +28,7 @@ use crate::id::{Id, InvalidId};
 use crate::namespace::{on_own_thread, with_private_mounts};
 use crate::remedy::remedy;
 use crate::resources::{Asked, AskedError};
+use crate::sandbox::{CONTAINER_TYPE, Role, SANDBOX_ID};
 
 /// Largest config.json that is read, bytes. Engines write some ten kilobytes.
 const MAX_CONFIG_JSON: u64 = 16 * 1024 * 1024;
@@ -35,9 +36,6 @@ const MAX_CONFIG_JSON: u64 = 16 * 1024 * 1024;
 /// Largest firmware that is copied, bytes. The copy lies in /run, which is memory that the whole node shares;
 /// firmware for the largest of today's boards is a tenth of this.
 const MAX_FIRMWARE: u64 = 256 * 1024 * 1024;
-
-/// The annotation in which CRI names the pod of a container.
-const SANDBOX_ID: &str = "io.kubernetes.cri.sandbox-id";
 
 /// Why a bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +59,17 @@ pub enum BundleError {
     /// The pod's name cannot be one.
     #[error("the annotation {SANDBOX_ID}: {0}")]
     Pod(#[from] InvalidId),
+    /// A sandbox is the pod that it names, and no other.
+    #[error("the annotation {SANDBOX_ID} of a sandbox is {0}, and not its own id; leave it to CRI")]
+    OtherPod(Id),
+    /// Neither a sandbox nor a container.
+    #[error("the annotation {CONTAINER_TYPE} is {0:?}, and neither sandbox nor container; leave it to CRI")]
+    Role(String),
+    /// CRI would take the network namespace of the sandbox's process, which is the node's own.
+    #[error(
+        "pods of RTOS guests have no Linux users of their own; leave hostUsers out of the pod, or set it to true"
+    )]
+    Users,
     /// The root file system could not be mounted.
     #[error("mounting the image: {0}")]
     Mount(String),
@@ -160,6 +169,14 @@ struct ConfigJson {
 struct Linux {
     resources: Option<LinuxResources>,
     cgroups_path: Option<String>,
+    namespaces: Option<Vec<Namespace>>,
+}
+
+#[derive(Deserialize)]
+struct Namespace {
+    #[serde(rename = "type")]
+    kind: String,
+    path: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -176,7 +193,11 @@ pub struct Bundle {
     annotations: HashMap<String, String>,
     asked: Asked,
     cgroup: Option<CgroupPath>,
+    network: Option<PathBuf>,
     root: PathBuf,
+    role: Role,
+    /// Whether the engine wants Linux users that are the container's own.
+    own_users: bool,
 }
 
 /// A mount that the engine asks for.
@@ -229,16 +250,28 @@ impl Bundle {
         let linux = spec.linux.unwrap_or_default();
         let cgroup = linux.cgroups_path.filter(|path| !path.is_empty());
         let cgroup = cgroup.map(|path| path.parse()).transpose()?;
+        let namespaces = linux.namespaces.unwrap_or_default();
+        let network = namespaces.iter().find(|namespace| namespace.kind == "network");
+        let network = network.and_then(|namespace| namespace.path.clone());
+        let network = network.filter(|path| !path.as_os_str().is_empty());
         let asked = linux.resources;
         let asked = asked.as_ref().map(Asked::from_oci).transpose()?.unwrap_or_default();
         let root = spec.root.map_or_else(|| PathBuf::from("rootfs"), |root| root.path().clone());
         let annotations = spec.annotations.unwrap_or_default();
-        Ok(Bundle { root: path.join(root), annotations, asked, cgroup, path })
+        let role = annotations.get(CONTAINER_TYPE).map(String::as_str);
+        let role = Role::of(role).ok_or_else(|| BundleError::Role(role.unwrap_or_default().to_owned()))?;
+        let own_users = namespaces.iter().any(|namespace| namespace.kind == "user");
+        Ok(Bundle { root: path.join(root), annotations, asked, cgroup, network, path, role, own_users })
     }
 
     /// Where the engine wants the container's processes to be counted and limited.
     pub fn cgroup(&self) -> Option<&CgroupPath> {
         self.cgroup.as_ref()
+    }
+
+    /// The network namespace that the engine has for the container; `None` for one to be made, or the node's own.
+    pub fn network(&self) -> Option<&Path> {
+        self.network.as_deref()
     }
 
     /// The pod that the bundle's container belongs to; the container's own id where it belongs to none.
@@ -250,6 +283,23 @@ impl Bundle {
         match self.annotations.get(SANDBOX_ID) {
             Some(pod) => Ok(Id::new(pod.as_str())?),
             None => Ok(own.clone()),
+        }
+    }
+
+    /// Whether this is the sandbox of a pod: there is nothing to run.
+    ///
+    /// # Errors
+    ///
+    /// A sandbox that is not its own pod's, or one that CRI would do harm with.
+    pub fn is_sandbox(&self, own: &Id) -> Result<bool, BundleError> {
+        if self.role != Role::Sandbox {
+            return Ok(false);
+        }
+        let pod = self.pod(own)?;
+        match pod == *own {
+            false => Err(BundleError::OtherPod(pod)),
+            true if self.own_users => Err(BundleError::Users),
+            true => Ok(true),
         }
     }
 
@@ -286,7 +336,7 @@ impl Bundle {
             mount(&mounts, &root)?;
             crash_point!(CreateMounted);
             let image = Rootfs::open(&root)?;
-            let merged = Settings::merge(&node, &image.client_conf()?, &annotations)?;
+            let merged = Settings::merge(&node, &image.client_conf(&annotations)?, &annotations)?;
             image.copy_firmware(&merged.settings, &firmware)?;
             let pedestal_conf = image.copy_pedestal_conf(&merged, &pedestal_conf)?.then_some(pedestal_conf);
             crash_point!(CreateCopied);
@@ -346,7 +396,7 @@ pub fn merge_image(
     node: &NodeConfig,
     annotations: &HashMap<String, String>,
 ) -> Result<Merged, BundleError> {
-    let conf = Rootfs::open(root)?.client_conf()?;
+    let conf = Rootfs::open(root)?.client_conf(annotations)?;
     Ok(Settings::merge(node, &conf, annotations)?)
 }
 
@@ -386,11 +436,15 @@ impl Rootfs {
         Ok((file, u64::try_from(stat.st_size).unwrap_or(u64::MAX)))
     }
 
-    fn client_conf(&self) -> Result<ClientConf, BundleError> {
-        let (file, _) = self.file(
-            CLIENT_CONF_PATH,
-            "it is not a MicRun image: pack the firmware with micrun-image-builder",
-        )?;
+    fn client_conf(&self, annotations: &HashMap<String, String>) -> Result<ClientConf, BundleError> {
+        let remedy = match annotations.contains_key(CONTAINER_TYPE) {
+            true => {
+                "it is no RTOS image: give Linux containers, init containers and sidecars too, a pod of their own \
+                 without runtimeClassName, and pack firmware with micrun-image-builder"
+            }
+            false => "it is not a MicRun image: pack the firmware with micrun-image-builder",
+        };
+        let (file, _) = self.file(CLIENT_CONF_PATH, remedy)?;
         let mut text = Vec::new();
         // One byte more than a valid file has, so that a longer one is refused and not cut.
         file.take(ClientConf::MAX_BYTES as u64 + 1)

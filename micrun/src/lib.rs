@@ -2,7 +2,7 @@
 //!
 //! The map, from the outside in:
 //!
-//! - [`shim`]: the protocol. The command line actions, the Task service, events back to
+//! - [`shim`]: the protocol. The command line actions, the Task and Sandbox services, events back to
 //!   containerd, the log. It decides nothing.
 //! - [`container`]: one container: its states, the one task that owns it, its exit status.
 //! - [`console`]: bytes between the guest and the engine's streams.
@@ -12,6 +12,8 @@
 //! - [`pedestal`]: what guests run on: the trait, and a folder for each implementation.
 //! - [`hypervisor`]: Xen, as several pedestals use it.
 //! - [`cgroup`]: where the process of a guest is counted and limited.
+//! - [`sandbox`]: pods: who shares a shim, and what CRI's "pause" container is here.
+//! - [`network`]: a pod's interface, handed through to a guest.
 //! - [`bundle`]: what the engine hands over: config.json and the root file system.
 //! - [`store`]: what outlives a process, under one state directory.
 //! - [`check`]: what this node can run, and what was left behind on it.
@@ -33,12 +35,14 @@ pub mod container;
 pub mod hypervisor;
 pub mod id;
 mod namespace;
+pub mod network;
 pub mod pedestal;
 pub mod process;
 pub mod recovery;
 mod remedy;
 pub mod reservations;
 pub mod resources;
+pub mod sandbox;
 pub mod shim;
 pub mod store;
 mod sys;

@@ -1,14 +1,14 @@
-//! Work inside a mount namespace that the shim itself never enters.
+//! Work inside a mount or network namespace that the shim itself never enters.
 //!
 //! A mount namespace belongs to a thread (together with its root and working directory, which it must
-//! share with no other thread). So such work runs on a thread of its own that ends with it: whatever it
-//! mounted is gone then, even if the whole process is killed half-way.
+//! share with no other thread), and so does a network namespace. So such work runs on a thread of its own that ends
+//! with it: whatever it mounted is gone then, even if the whole process is killed half-way.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 
 use rustix::mount::MountPropagationFlags;
-use rustix::thread::UnshareFlags;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use tokio::sync::oneshot;
 
 use crate::sys::unshare;
@@ -49,6 +49,29 @@ where
     on_own_thread(move || {
         unshare(UnshareFlags::FS).map_err(std::io::Error::from)?;
         rustix::thread::move_into_link_name_space(namespace.as_fd(), None).map_err(std::io::Error::from)?;
+        work()
+    })
+    .await
+}
+
+/// Runs `work` in a network namespace.
+///
+/// # Errors
+///
+/// Where the namespace cannot be entered, or what `work` itself returns.
+pub async fn within_network<T, E>(
+    namespace: OwnedFd,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<std::io::Error> + Send + 'static,
+{
+    on_own_thread(move || {
+        let network = Some(LinkNameSpaceType::Network);
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), network)
+            .map_err(std::io::Error::from)?;
+        drop(namespace);
         work()
     })
     .await

@@ -1,4 +1,4 @@
-//! What one guest of a node alone can have: cores, a hypervisor's memory, co-processors.
+//! What one guest of a node alone can have: cores, a hypervisor's memory, co-processors, a pod's interface.
 //!
 //! A container's claims are part of its state, so they end when that does: with its Delete or, where its shim was
 //! killed, with the `delete` that frees its guest. Until then the guest may run. Nothing is freed twice, and nothing
@@ -47,6 +47,15 @@ pub enum ReservationError {
     Coprocessor {
         /// The co-processor.
         name: String,
+        /// Whose it is.
+        holder: Key,
+    },
+    /// A pod's interface is another's.
+    #[error(
+        "the pod's interface belongs to container {holder}: one guest of a pod can have it; leave the annotation \
+         container.network out for the others, or address it to one container (c.CONTAINER/container.network)"
+    )]
+    Interface {
         /// Whose it is.
         holder: Key,
     },
@@ -210,6 +219,7 @@ fn compare(wanted: &[Claim], others: &[Holder], free: Option<&FreeMemory>) -> Re
             (Claim::Coprocessor(name), Some(holder)) => {
                 return Err(ReservationError::Coprocessor { name: name.clone(), holder });
             }
+            (Claim::Interface(_), Some(holder)) => return Err(ReservationError::Interface { holder }),
             _ => {}
         }
     }
@@ -261,6 +271,11 @@ mod tests {
             "core 1 belongs to container default/a; delete that container, or give this one another cpuset"
         );
         assert!(text(Claim::Coprocessor("m4".into())).contains("m4 belongs to container default/b; delete"));
+        let pod = |path: &str| Claim::Interface(serde_json::from_value(path.into()).unwrap());
+        let others = [holder("a", &[pod("/run/netns/one")])];
+        compare(&[pod("/run/netns/two")], &others, None).unwrap();
+        let said = compare(&[pod("/run/netns/one")], &others, None).unwrap_err().to_string();
+        assert!(said.starts_with("the pod's interface belongs to container default/a: one guest"), "{said}");
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub struct State {
     /// What no other container may have meanwhile; [`crate::reservations`] compares them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Claim>,
+    /// The network namespace that the engine has for it. CRI names a pod's to the sandbox alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<PathBuf>,
 }
 
 /// What every build can read of the state of every other: these fields stay what they are, whatever else a newer
@@ -106,7 +109,8 @@ impl State {
     /// Where /proc cannot be read.
     pub fn new(pod: Id) -> io::Result<State> {
         let pid = std::process::id();
-        Ok(State { version: VERSION, boot_id: boot_id()?, pod, pid, guest: None, claims: Vec::new() })
+        let (version, boot_id) = (VERSION, boot_id()?);
+        Ok(State { version, boot_id, pod, pid, guest: None, claims: Vec::new(), network: None })
     }
 }
 
@@ -498,7 +502,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let entry = Store::at(root.path()).reserve(&key("a")).unwrap();
         assert_eq!(entry.claims().unwrap(), [], "no state yet");
-        let claims = vec![Claim::Core(3), Claim::Memory(Mib(64)), Claim::Coprocessor("m4".into())];
+        let pod = Claim::Interface(serde_json::from_value("/run/netns/a".into()).unwrap());
+        let claims = vec![Claim::Core(3), Claim::Memory(Mib(64)), Claim::Coprocessor("m4".into()), pod];
         let state = State { claims: claims.clone(), ..State::new(Id::new("a").unwrap()).unwrap() };
         entry.save(&State { version: VERSION + 1, ..state.clone() }).unwrap();
         assert_eq!(entry.claims().unwrap(), claims);

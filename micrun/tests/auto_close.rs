@@ -38,7 +38,14 @@ async fn started(script: Script, time: &str) -> (tempfile::TempDir, Container) {
     let prefix = "org.openeuler.micrun.container.auto_close";
     bundle.annotate(&[(prefix, "true"), (&format!("{prefix}_timeout"), time)]);
     let key = Key { namespace: Id::new("test").unwrap(), id: Id::new("a").unwrap() };
-    let request = CreateRequest { key, bundle: bundle.path, mounts: Vec::new(), stdio: Stdio::default() };
+    let request = CreateRequest {
+        key,
+        bundle: bundle.path,
+        is_sandbox: false,
+        network: None,
+        mounts: Vec::new(),
+        stdio: Stdio::default(),
+    };
     let container = context.create(request).await.unwrap();
     container.start().await.unwrap();
     (dir, container)

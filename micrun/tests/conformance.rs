@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const PAGE: &str = "docs/conformance.md";
 /// Where the protocol's tests are, and the stories on real containerds.
 const TESTS: [&str; 2] = ["micrun/src", "micrun/tests"];
-const STORIES: &str = "recipes-test/e2e/src";
+const STORIES: [&str; 2] = ["recipes-test/e2e/src", "recipes-test/pods/src"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -47,8 +47,8 @@ fn names(cell: &str) -> Vec<&str> {
 fn every_test_that_the_page_names_exists_and_every_promise_has_one() {
     let page = fs::read_to_string(root().join(PAGE)).unwrap();
     let promises = page.split("## Where runc's shim does otherwise").next().unwrap();
-    let tests: String = TESTS.iter().map(|folder| text_below(&root().join(folder))).collect();
-    let stories = text_below(&root().join(STORIES));
+    let text = |folders: [&str; 2]| folders.map(|folder| text_below(&root().join(folder))).concat();
+    let (tests, stories) = (text(TESTS), text(STORIES));
     let mut missing = Vec::new();
     let rows = rows(promises);
     assert!(rows.len() > 25, "the page has its tables");

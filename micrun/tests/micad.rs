@@ -80,6 +80,7 @@ impl Bench {
             pedestal_conf,
             resources: Resources::plan(&settings.wishes, &Asked::default(), &self.node.cores, None).unwrap(),
             cgroup: None,
+            interface: None,
             settings,
             trace: None,
         }

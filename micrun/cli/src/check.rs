@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use micrun::check::micad::Presence;
 use micrun::check::{Report, xen};
 use micrun::config::node::{self, NodeConfig};
@@ -14,7 +14,7 @@ use micrun::store;
 use micrun_image_spec::firmware::Pedestal;
 
 use super::CliError;
-use super::print::{self, Format, Style, Table};
+use super::print::{self, Style, Table};
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -27,9 +27,24 @@ pub(super) struct CheckArgs {
     format: Format,
 }
 
+/// How the result is printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For Kubernetes: labels of a node that can run guests; nothing for one that cannot
+    Labels,
+}
+
+/// In front of the names of labels.
+const LABEL: &str = "micrun.openeuler.org/";
+
 const EXAMPLES: &str = "\
 Examples:
   micrun check
+  micrun check --format labels > /etc/kubernetes/node-feature-discovery/features.d/micrun
   micrun check --format json | jq -r '.boards[] | select(.usable_on != []) | .name'
 
 It asks Xen and the emulators what they are, and changes nothing. Run it as root: others do not see everything.
@@ -42,10 +57,27 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, CliError> {
     let report = runtime.block_on(Report::of(Node::read(), config, &args.state));
     match args.format {
         Format::Json => print::json(&report)?,
+        Format::Labels => io::stdout().write_all(labels(&report).as_bytes())?,
         Format::Text => io::stdout().write_all(text(&report, Style::of(&io::stdout())).as_bytes())?,
     }
     let is_good = report.faults.is_empty() && report.left_behind.is_empty();
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What runtime classes and workloads can select nodes by: `kubectl label` and node-feature-discovery read the same lines.
+fn labels(report: &Report) -> String {
+    let mut text = String::new();
+    for board in report.boards.iter().filter(|board| !board.usable_on.is_empty()) {
+        // A label's name has no second slash.
+        text += &format!("{LABEL}board-{}=true\n", board.name.replace('/', "."));
+    }
+    if text.is_empty() {
+        return text;
+    }
+    if !report.own_cores.is_empty() {
+        text += &format!("{LABEL}cores={}\n", report.own_cores.len());
+    }
+    format!("{LABEL}runtime=mica\n{text}")
 }
 
 fn text(report: &Report, style: Style) -> String {

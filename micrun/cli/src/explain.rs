@@ -13,7 +13,7 @@ use micrun::config::{Explanation, Merged, given};
 use micrun::id::{Id, Key};
 use micrun::pedestal::Node;
 use micrun::resources::{Asked, Resources};
-use micrun::store::{self, Store};
+use micrun::store::{self, Entry, Store};
 use serde::Serialize;
 
 use super::CliError;
@@ -107,10 +107,26 @@ fn of_container(store: &Store, name: &str) -> Result<(Key, Explanation), CliErro
             return Err(other(format!("there are several; write one of {}", keys.join(", "))));
         }
     };
-    let told = Explanation::load(entry.dir()).map_err(|error| {
-        other(format!("reading where its values come from, in {}: {error}", entry.dir().display()))
-    })?;
-    Ok((key, told))
+    match Explanation::load(entry.dir()) {
+        Ok(told) => Ok((key, told)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_sandbox(&key, &entry) => {
+            let members = store.of_pod(&key.namespace, &key.id).into_iter().map(|(key, _)| key.to_string());
+            let members: Vec<String> = members.collect();
+            let ask = match members.is_empty() {
+                true => "its containers, of which there are none yet".to_owned(),
+                false => members.join(", "),
+            };
+            Err(other(format!("it is the sandbox of a pod, for which nothing is decided; ask for {ask}")))
+        }
+        Err(error) => {
+            let dir = entry.dir().display();
+            Err(other(format!("reading where its values come from, in {dir}: {error}")))
+        }
+    }
+}
+
+fn is_sandbox(key: &Key, entry: &Entry) -> bool {
+    entry.load().is_some_and(|state| state.pod == key.id && state.guest.is_none())
 }
 
 /// The same as Create does, but for making anything.

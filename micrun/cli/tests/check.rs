@@ -47,6 +47,35 @@ fn programs_read_the_same() {
     assert_eq!(report["boards"].as_array().unwrap().len(), 10, "all built-in boards");
 }
 
+#[test]
+fn a_cluster_reads_the_boards_as_labels() {
+    let state = tempfile::tempdir().unwrap();
+    let report = check(state.path(), &["--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+    let boards = report["boards"].as_array().unwrap();
+    let usable = boards.iter().filter(|board| !board["usable_on"].as_array().unwrap().is_empty());
+    let name = |board: &serde_json::Value| board["name"].as_str().unwrap().replace('/', ".");
+    let mut expected: Vec<String> =
+        usable.map(|board| format!("micrun.openeuler.org/board-{}=true", name(board))).collect();
+    let cores = report["own_cores"].as_array().unwrap().len();
+    if !expected.is_empty() && cores > 0 {
+        expected.push(format!("micrun.openeuler.org/cores={cores}"));
+    }
+    if !expected.is_empty() {
+        expected.insert(0, "micrun.openeuler.org/runtime=mica".to_owned());
+    }
+    let labels = check(state.path(), &["--format", "labels"]);
+    let labels = String::from_utf8(labels.stdout).unwrap();
+    assert_eq!(labels.lines().collect::<Vec<_>>(), expected);
+    for label in labels.lines() {
+        let name = label.split(['/', '=']).nth(1).unwrap();
+        assert!(
+            name.len() <= 63 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)),
+            "{label}"
+        );
+    }
+}
+
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 
 use micrun::bundle::merge_image;
 use micrun::config::NodeConfig;
+use micrun::id::{Id, Key};
+use micrun::store::{State, Store};
 use serde_json::Value;
 
 fn micrun(arguments: &[&str]) -> Output {
@@ -123,6 +125,27 @@ fn a_container_is_found_by_its_id_and_explained() {
     assert!(complained(&["explain", "../z", "--state", &state]).starts_with("error: container ../z: "));
     fs::write(dir.path().join("state/k8s.io/z2/explanation.json"), "{").unwrap();
     assert!(complained(&["explain", "z2", "--state", &state]).contains("reading where its values come from"));
+}
+
+#[test]
+fn a_pods_sandbox_leads_to_its_containers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, pod) = (Store::at(dir.path()), Id::new("pod").unwrap());
+    let make = |id: &str| {
+        let key = Key { namespace: Id::new("k8s.io").unwrap(), id: Id::new(id).unwrap() };
+        let entry = store.reserve(&key).unwrap();
+        entry.save(&State::new(pod.clone()).unwrap()).unwrap();
+        entry
+    };
+    let state = text(dir.path());
+    let _sandbox = make("pod");
+    let alone = complained(&["explain", "pod", "--state", &state]);
+    assert!(alone.contains("it is the sandbox of a pod") && alone.contains("there are none yet"), "{alone}");
+    let _container = make("c1");
+    let told = complained(&["explain", "pod", "--state", &state]);
+    assert!(told.contains("it is the sandbox of a pod") && told.contains("ask for k8s.io/c1"), "{told}");
+    let other = complained(&["explain", "c1", "--state", &state]);
+    assert!(other.contains("reading where its values come from"), "{other}");
 }
 
 #[test]

@@ -7,13 +7,15 @@
 //! - [`xen`]: the hypervisor under this node.
 //! - [`left_behind`]: state, domains and clients whose shim is gone.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use micrun_image_spec::board::BoardError;
 use serde::Serialize;
 
 use crate::config::node::{NodeConfig, NodeConfigError};
-use crate::pedestal::{self, Node};
+use crate::pedestal::{self, Driver, Node};
 use crate::store::Store;
 
 pub mod boards;
@@ -36,6 +38,8 @@ pub struct Report {
     pub micad: micad::Micad,
     /// The hypervisor; `None` on a machine without Xen.
     pub xen: Option<xen::Found>,
+    /// The cores that neither Dom0 nor Linux runs on: guests can have them for themselves.
+    pub own_cores: Vec<u32>,
     /// What no live shim answers for.
     pub left_behind: Vec<left_behind::Leftover>,
     /// What is wrong and does not go away by itself, one sentence each. A pedestal that this node does not have is
@@ -62,7 +66,9 @@ impl Report {
         let micad = micad::look(&node.micad);
         let xen = if node.on_xen { Some(xen::ask().await) } else { None };
         let left_behind = left_behind::find(&Store::at(state), xen.as_ref(), &micad);
-        let pedestals = pedestals::all(&pedestal::drivers(), &node, &emulators, &micad);
+        let drivers = pedestal::drivers();
+        let pedestals = pedestals::all(&drivers, &node, &emulators, &micad);
+        let own_cores = own_cores(&drivers, &node).await;
         let boards = boards::all(&node, &pedestals, &emulators);
         faults.extend(micad.fault());
         faults.extend(xen.as_ref().and_then(xen::Found::fault));
@@ -72,6 +78,18 @@ impl Report {
                 "this node can run no board at all; the pedestals above say what is lacking".to_owned(),
             );
         }
-        Report { pedestals, boards, emulators, micad, xen, left_behind: left_behind.found, faults }
+        let left_behind = left_behind.found;
+        Report { pedestals, boards, emulators, micad, xen, own_cores, left_behind, faults }
     }
+}
+
+/// Those of the back ends that this node has. One that does not answer is told of elsewhere.
+async fn own_cores(drivers: &[Arc<dyn Driver>], node: &Node) -> Vec<u32> {
+    let mut cores = BTreeSet::new();
+    for driver in drivers.iter().filter(|driver| driver.absent(node).is_none()) {
+        if let Ok(Some(without_linux)) = driver.cores_without_linux(node).await {
+            cores.extend(without_linux.iter());
+        }
+    }
+    cores.into_iter().collect()
 }

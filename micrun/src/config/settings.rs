@@ -55,10 +55,14 @@ pub struct Settings {
     pub iomem: Vec<IoMem>,
     /// A network interface as xl-network-configuration(5) has it; on Xen alone.
     pub network: Option<String>,
+    /// The guest gets the pod's interface; on QEMU alone.
+    pub pod_network: bool,
     /// micad starts its debug service with the guest.
     pub debug: bool,
     /// The container ends by itself when the guest has run for so long.
     pub auto_close: Option<Duration>,
+    /// The image is verified, and no guest is made.
+    pub verify_only: bool,
     /// How large the pipes of the streams are made, bytes; `None` for as they are.
     pub pipe_size: Option<usize>,
 }
@@ -239,8 +243,10 @@ impl Merger<'_> {
             exclusive_dom0_cpu: self.exclusive_dom0_cpu()?,
             iomem: self.iomem(pedestal)?,
             network: self.network(pedestal)?,
+            pod_network: self.pod_network(pedestal)?,
             debug: self.debug(pedestal)?,
             auto_close: self.auto_close()?,
+            verify_only: self.flag(annotation::CONTAINER_VERIFY_ONLY, false)?,
             pipe_size: self.pipe_size()?,
         })
     }
@@ -356,6 +362,19 @@ impl Merger<'_> {
         permit(self.policy, &Ask::Network(&text), &text, &origin)?;
         self.told.note("network", text.clone(), origin, Vec::new());
         Ok(Some(text))
+    }
+
+    /// Whoever asks for the pod's interface relies on it: where the guest cannot have it, it is refused.
+    fn pod_network(&mut self, pedestal: Pedestal) -> Result<bool, SettingsError> {
+        let asked = self.said::<String>(annotation::CONTAINER_NETWORK)?;
+        let asked = pick(&mut self.told, annotation::CONTAINER_NETWORK, asked, String::clone);
+        let Some((network, origin)) = asked else { return Ok(false) };
+        if pedestal != Pedestal::Qemu {
+            let why = format!("guests of {pedestal} cannot have the pod's interface, those of qemu can");
+            return Err(SettingsError::value(&origin, &network, why));
+        }
+        permit(self.policy, &Ask::Network(&network), &network, &origin)?;
+        Ok(true)
     }
 
     /// A key that means something to Xen alone.

@@ -73,7 +73,12 @@ pub struct Setup {
 impl Setup {
     /// As the node and the container have it. Without an OS that says otherwise, input goes as fast as it is taken.
     pub fn new(config: &ConsoleConfig, settings: &Settings) -> Setup {
-        Setup { buffer: config.buffer, ctrl_c: config.ctrl_c, pipe_size: settings.pipe_size, pacing: None }
+        Setup { pipe_size: settings.pipe_size, ..Setup::plain(config) }
+    }
+
+    /// As the node has it.
+    pub fn plain(config: &ConsoleConfig) -> Setup {
+        Setup { buffer: config.buffer, ctrl_c: config.ctrl_c, pipe_size: None, pacing: None }
     }
 }
 

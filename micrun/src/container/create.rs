@@ -1,6 +1,6 @@
 //! From the engine's request to a guest that is ready to run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use micrun_image_spec::board::BoardError;
@@ -10,7 +10,7 @@ use micrun_image_spec::profile::ProfileError;
 use tokio::sync::{mpsc, watch};
 
 use super::events::{Events, TaskEvent};
-use super::exec::Execs;
+use super::exec::{Execs, Inside};
 use super::owner::{Inbox, Owner};
 use super::share::Share;
 use super::state::{Snapshot, Status};
@@ -22,13 +22,15 @@ use crate::config::settings::Denied;
 use crate::config::{Explanation, NodeConfig, given};
 use crate::console::pace::Pacing;
 use crate::console::{Hub, Loggers, Setup, Stdio, StreamError};
-use crate::id::{GuestName, Key};
+use crate::id::{GuestName, Id, Key};
+use crate::network::NetworkError;
 use crate::pedestal::{
     Console, Created, Driver, DriverError, Event, Guest, GuestSpec, Node, PlanError, Record,
 };
 use crate::recovery::{self, RecoveryError};
 use crate::reservations::{self, ReservationError};
 use crate::resources::{ResourceError, Resources};
+use crate::sandbox::pause::Pause;
 use crate::store::{Entry, State, Store, StoreError};
 use crate::trace::{self, step};
 
@@ -54,6 +56,11 @@ pub struct CreateRequest {
     pub key: Key,
     /// The engine's bundle directory.
     pub bundle: PathBuf,
+    /// The pod's sandbox, as the Sandbox service asks for it: there is no config.json in the bundle, and no task to tell
+    /// events of.
+    pub is_sandbox: bool,
+    /// The network namespace of such a sandbox; that of every other container is in its config.json.
+    pub network: Option<PathBuf>,
     /// How to mount the root file system; none where that is done already.
     pub mounts: Vec<Mount>,
     /// The streams.
@@ -82,6 +89,8 @@ pub enum CreateFailure {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Reservation(#[from] ReservationError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     #[error(transparent)]
     Driver(#[from] DriverError),
     #[error("an earlier container of this id: {0}")]
@@ -141,7 +150,15 @@ impl Context {
     async fn create_in(&self, entry: &Entry, request: &CreateRequest) -> Result<Parts, CreateFailure> {
         crash_point!(CreateReserved);
         let config = self.config.as_ref().map_err(|error| CreateFailure::Config(error.to_string()))?;
+        if request.is_sandbox {
+            let (id, network) = (request.key.id.clone(), request.network.clone());
+            return self.create_nothing(entry, request, config, id, network).await;
+        }
         let bundle = Bundle::open(&request.bundle)?;
+        if bundle.is_sandbox(&request.key.id)? {
+            let (id, network) = (request.key.id.clone(), bundle.network().map(Path::to_owned));
+            return self.create_nothing(entry, request, config, id, network).await;
+        }
         let reading = bundle.read_image(request.mounts.clone(), entry.dir(), config);
         let mut image = step("copy the image", reading).await?;
         let node = self.node.as_ref().map_err(|error| CreateFailure::Boards(error.to_string()))?;
@@ -154,12 +171,19 @@ impl Context {
         given::settle(&mut image.explanation, &image.asked, &resources);
         explain(entry, &image.explanation);
         let mut setup = Setup::new(&image.config.console, &image.settings);
-        let os = match image.settings.os.clone() {
-            Some(os) => Some((OsProfile::find(&node.os_dir, &os)?, os)),
-            None => None,
+        let inside = match image.settings.os.clone() {
+            Some(os) => Inside::Os(OsProfile::find(&node.os_dir, &os)?.map(Box::new), os),
+            None => Inside::Unknown,
         };
-        let profile = os.as_ref().and_then(|(profile, _)| profile.as_ref());
-        setup.pacing = profile.and_then(|profile| profile.input).and_then(Pacing::of);
+        if let Inside::Os(Some(profile), _) = &inside {
+            setup.pacing = profile.input.and_then(Pacing::of);
+        }
+        let verify_only = image.settings.verify_only;
+        let pod = bundle.pod(&request.key.id)?;
+        let network = self.network(&bundle, &request.key, &pod);
+        // Who verifies an image does so in another pod.
+        let interface =
+            if verify_only { None } else { terms::interface(&image.settings, network.as_deref())? };
         let share = Share::new(&image.settings, image.asked, cores, resources.clone());
         let spec = GuestSpec {
             key: request.key.clone(),
@@ -171,12 +195,17 @@ impl Context {
             resources,
             trace: trace::current_trace(),
             cgroup: bundle.cgroup().cloned(),
+            interface,
         };
         let plan = step("plan", async { driver.plan(&spec, node) }).await?;
-        let pod = bundle.pod(&request.key.id)?;
+        if verify_only {
+            tracing::info!(container = %request.key, "the image is good; no guest is made (container.verify_only)");
+            return self.create_nothing(entry, request, config, pod, network).await;
+        }
         let mut state = State::new(pod).map_err(CreateFailure::Proc)?;
         state.guest = Some(plan.record());
         state.claims = plan.claims();
+        state.network = network;
         let taking = reservations::take(&self.store, &request.key, entry, &state, driver.as_ref());
         step("reserve", taking).await?;
         crash_point!(CreateClaimed);
@@ -196,7 +225,7 @@ impl Context {
         match connected {
             Ok((hub, interrupts)) => {
                 let taps = hub.taps(&request.key, &setup, &self.loggers);
-                let execs = Execs::new(os, taps, config.exec.timeout);
+                let execs = Execs::new(inside, taps, config.exec.timeout);
                 let node = node.clone();
                 Ok(Parts { driver, node, guest, record, share, state, events, hub, execs, interrupts })
             }
@@ -205,6 +234,40 @@ impl Context {
                 driver.destroy(&record).await.map_err(CreateFailure::NotFreed)?;
                 Err(failure)
             }
+        }
+    }
+
+    /// Creates what stands for a pod, or for a guest that nobody wants: nothing but its name. What a pod's containers could
+    /// not be made with is told now, so that the engine tries again with another shim, which reads the node's files anew.
+    async fn create_nothing(
+        &self,
+        entry: &Entry,
+        request: &CreateRequest,
+        config: &NodeConfig,
+        pod: Id,
+        network: Option<PathBuf>,
+    ) -> Result<Parts, CreateFailure> {
+        let node = self.node.as_ref().map_err(|error| CreateFailure::Boards(error.to_string()))?;
+        let mut state = State::new(pod).map_err(CreateFailure::Proc)?;
+        state.network = network;
+        entry.save(&state)?;
+        let setup = Setup::plain(&config.console);
+        let Created { guest, record, console, events } = Pause::guest();
+        let (hub, interrupts) = self.connect(console, request, &setup).await?;
+        let taps = hub.taps(&request.key, &setup, &self.loggers);
+        let execs = Execs::new(Inside::Nothing, taps, config.exec.timeout);
+        let (driver, node, share) = (Arc::new(Pause), node.clone(), Share::of_nothing()?);
+        Ok(Parts { driver, node, guest, record, share, state, events, hub, execs, interrupts })
+    }
+
+    /// The network namespace of a container. To the containers of a pod CRI names that of the sandbox's process, which
+    /// is the shim's and so the node's; to the sandbox itself it names the pod's.
+    fn network(&self, bundle: &Bundle, key: &Key, pod: &Id) -> Option<PathBuf> {
+        let sandbox = Key { namespace: key.namespace.clone(), id: pod.clone() };
+        let sandbox = if sandbox == *key { None } else { self.store.find(&sandbox) };
+        match sandbox.and_then(|entry| entry.load()) {
+            Some(state) => state.network,
+            None => bundle.network().map(Path::to_owned),
         }
     }
 
@@ -240,13 +303,20 @@ impl Context {
         }
         let (faults, remedies): (Vec<String>, Vec<String>) =
             lacking.into_iter().map(|PlanError { fault, remedy }| (fault, remedy)).unzip();
-        Err(PlanError::new(faults.join(", and "), remedies.join(", or ")))
+        Err(PlanError::new(
+            format!("the image is for the pedestal {pedestal}, and {}", faults.join(", and ")),
+            format!(
+                "{}, or give the node an image for a pedestal that `micrun check` names",
+                remedies.join(", or ")
+            ),
+        ))
     }
 
     fn hand_over(&self, entry: Entry, request: CreateRequest, parts: Parts) -> Container {
         // A guest without a process of its own is represented by its shim.
         let pid = parts.guest.pid().unwrap_or_else(std::process::id);
         let info = Arc::new(Info { key: request.key, bundle: request.bundle, stdio: request.stdio });
+        let events = if request.is_sandbox { Events::queue().0 } else { self.events.clone() };
         let (snapshot_in, snapshot) = watch::channel(Snapshot { status: Status::Created, pid, exit: None });
         let (requests_in, requests) = mpsc::channel(16);
         let owner = Owner {
@@ -261,13 +331,13 @@ impl Context {
             state: parts.state,
             hub: parts.hub,
             execs: parts.execs,
-            events: self.events.clone(),
+            events: events.clone(),
             snapshot: snapshot_in,
             kill: None,
             alarm: None,
         };
         let stdio = info.stdio.clone();
-        self.events.publish(&info.key, TaskEvent::Created { pid, bundle: info.bundle.clone(), stdio });
+        events.publish(&info.key, TaskEvent::Created { pid, bundle: info.bundle.clone(), stdio });
         crash_point!(CreateTold);
         trace::spawn(owner.run(Inbox { requests, guest: parts.events, interrupts: parts.interrupts }));
         Container { info, requests: requests_in, snapshot }

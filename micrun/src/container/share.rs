@@ -15,11 +15,22 @@ pub struct Share {
     cores: CpuSet,
     /// What the guest has.
     pub given: Resources,
-    /// Nothing may change while the guest lives.
-    pub fixed: bool,
+    /// What becomes of an Update.
+    pub updates: Updates,
     /// How long the guest may run, from its start on; the clock goes on while it is paused, since its cores and memory stay
     /// taken.
     pub time: Option<Duration>,
+}
+
+/// What becomes of an Update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Updates {
+    /// It is taken, as far as the pedestal can.
+    Taken,
+    /// The image wants to keep what its guest has.
+    Refused,
+    /// There is nothing that could have a share.
+    PassedOver,
 }
 
 /// A step to another share. Taken one by one, and undone in reverse where one fails.
@@ -39,9 +50,20 @@ impl Share {
             asked,
             cores,
             given,
-            fixed: settings.static_resources,
+            updates: if settings.static_resources { Updates::Refused } else { Updates::Taken },
             time: settings.auto_close,
         }
+    }
+
+    /// The share of nothing.
+    ///
+    /// # Errors
+    ///
+    /// None that is known: nothing can always be given.
+    pub fn of_nothing() -> Result<Share, ResourceError> {
+        let (wishes, asked, cores) = (Wishes::default(), Asked::default(), CpuSet::default());
+        let given = Resources::plan(&wishes, &asked, &cores, None)?;
+        Ok(Share { wishes, asked, cores, given, updates: Updates::PassedOver, time: None })
     }
 
     /// Whether the cores that guests can have are known. An update that names cores needs them.

@@ -1,10 +1,14 @@
-//! What a container asks for and only the node as it is can answer: semihosting, and cores without Dom0.
+//! What a container asks for and only the node as it is can answer: semihosting, cores without Dom0, the pod's interface.
+
+use std::path::Path;
 
 use super::create::CreateFailure;
 use crate::bundle::Image;
+use crate::config::Settings;
 use crate::config::node::policy::Ask;
 use crate::config::origin::Origin;
 use crate::config::settings::{Denied, permit};
+use crate::network::{NetworkError, PodInterface};
 use crate::pedestal::{Driver, Node, PlanError};
 use crate::resources::CpuSet;
 
@@ -23,6 +27,22 @@ pub fn board(image: &Image, node: &Node) -> Result<(), Denied> {
         }
         _ => Ok(()),
     }
+}
+
+/// The pod's interface, where the guest is to have it.
+///
+/// # Errors
+///
+/// No network of a pod's own.
+pub fn interface(
+    settings: &Settings,
+    namespace: Option<&Path>,
+) -> Result<Option<PodInterface>, NetworkError> {
+    if !settings.pod_network {
+        return Ok(None);
+    }
+    let namespace = namespace.ok_or(NetworkError::NoPod)?;
+    PodInterface::in_namespace(namespace).map(Some)
 }
 
 /// The cores that the guest can have. None where nobody asks for any: asking can cost a process (Xen), and most guests

@@ -2,7 +2,7 @@
 
 use super::ContainerError;
 use super::owner::Owner;
-use super::share::Step;
+use super::share::{Step, Updates};
 use super::state::Operation;
 use crate::pedestal::DriverError;
 use crate::reservations;
@@ -11,12 +11,15 @@ use crate::resources::Asked;
 impl Owner {
     pub(super) async fn update(&mut self, asked: Asked) -> Result<(), ContainerError> {
         self.status().check(Operation::Update)?;
+        if self.share.updates == Updates::PassedOver {
+            return Ok(());
+        }
         if asked.cpus.is_some() && !self.share.knows_cores() {
             self.share.set_cores(self.driver.cores(&self.node).await?);
         }
         let new = self.share.updated(asked)?;
         let steps = self.share.steps_to(&new);
-        if self.share.fixed && !steps.is_empty() {
+        if self.share.updates == Updates::Refused && !steps.is_empty() {
             return Err(ContainerError::Unsupported(
                 "its image says that its resources are fixed (runtime.static_resource)",
             ));

@@ -49,6 +49,8 @@ points! {
     CreateCopied "create: firmware copied",
     StateWritten "create: state written under another name",
     CreateClaimed "create: state saved, with claims",
+    NetworkTapped "network: tap made",
+    NetworkCoupled "network: interface coupled",
     EmulatorStarted "create: emulator started",
     EmulatorReady "create: emulator ready",
     CreateMade "create: guest made",

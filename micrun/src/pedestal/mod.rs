@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use crate::cgroup::{CgroupPath, Metrics};
 use crate::config::Settings;
 use crate::id::{GuestName, Key};
+use crate::network::PodInterface;
 use crate::remedy::remedy;
 use crate::resources::{Change, CpuSet, Resources};
 use crate::trace::TraceContext;
@@ -256,6 +257,8 @@ pub enum Claim {
     Memory(Mib),
     /// A co-processor, by name.
     Coprocessor(String),
+    /// A pod's interface, by its network namespace.
+    Interface(PodInterface),
 }
 
 /// The memory that a hypervisor can still give to guests.
@@ -384,6 +387,8 @@ pub struct GuestSpec {
     pub trace: Option<TraceContext>,
     /// Where the engine wants the guest's processes to be counted and limited.
     pub cgroup: Option<CgroupPath>,
+    /// The pod's interface, where the guest is to have it ([`Settings::pod_network`]).
+    pub interface: Option<PodInterface>,
 }
 
 /// What a driver needs on disk to find its guest again. Only the driver that wrote it reads `data`.

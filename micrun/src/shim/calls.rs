@@ -133,7 +133,7 @@ fn caller(metadata: &HashMap<String, Vec<String>>) -> Option<Caller> {
     Some(Caller { context, state: Arc::from(tracestate(&state)) })
 }
 
-/// The container that a request names: field 1 of every request of the Task service that has one.
+/// The container or sandbox that a request names: field 1 of every request of both services that has one.
 fn container(payload: &[u8]) -> Option<String> {
     const FIELD_1_TEXT: u32 = 1 << 3 | 2;
     let mut input = CodedInputStream::from_bytes(payload);

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use containerd_shim::protos::protobuf::{Message, MessageField};
 use containerd_shim::{Flags, api::DeleteResponse, socket_address};
 use rustix::mount::{UnmountFlags, unmount};
+use tokio::task::JoinSet;
 
 use super::address::{is_dead, lock_sockets, path_of};
 use super::reply::timestamp;
@@ -33,7 +34,8 @@ pub fn delete(flags: &Flags) -> Result<Vec<u8>, ActionError> {
         "" => std::env::current_dir().map_err(ActionError::when("finding the bundle"))?,
         path => PathBuf::from(path),
     };
-    let freed = runtime()?.block_on(free_all(&store, &key, own, &known));
+    let members = members(&store, &key, flags);
+    let freed = runtime()?.block_on(free_all(own.map(|own| (key.clone(), own)), members, &key, &known));
     if !matches!(known, Look::Whole(_)) {
         remove_cgroup(&bundle);
     }
@@ -53,9 +55,22 @@ pub fn delete(flags: &Flags) -> Result<Vec<u8>, ActionError> {
     response.write_to_bytes().map_err(ActionError::when("writing the reply"))
 }
 
-/// Frees the container and, where it is a sandbox, those of its pod: each, even if another cannot be freed. Gives the
-/// first error.
-async fn free_all(store: &Store, key: &Key, own: Option<Entry>, known: &Look) -> Result<(), ActionError> {
+/// The containers of the pod that a sandbox stands for. None while their shim lives: containerd also comes here after a
+/// sandbox was deleted in its time, and its containers run on.
+fn members(store: &Store, key: &Key, flags: &Flags) -> Vec<(Key, Entry)> {
+    let members = store.of_pod(&key.namespace, &key.id);
+    let socket = || path_of(&socket_address(&flags.address, &flags.namespace, key.id.as_str()));
+    if members.is_empty() || is_dead(&socket()) { members } else { Vec::new() }
+}
+
+/// Frees the container and, where it is a sandbox, those of its pod: each, even if another cannot be freed, and all at
+/// once, since one that hangs takes a good part of the time that containerd gives. Gives the first error.
+async fn free_all(
+    own: Option<(Key, Entry)>,
+    members: Vec<(Key, Entry)>,
+    key: &Key,
+    known: &Look,
+) -> Result<(), ActionError> {
     let drivers = pedestal::drivers();
     let mut freed = Ok(());
     if matches!(known, Look::Nothing) {
@@ -63,11 +78,13 @@ async fn free_all(store: &Store, key: &Key, own: Option<Entry>, known: &Look) ->
         let doing = format!("looking for a guest of container {key}");
         freed = recovery::free_lost(&drivers, key).await.map_err(ActionError::when(doing));
     }
-    if let Some(entry) = own {
-        freed = freed.and(free(&drivers, key, &entry).await);
+    let mut freeing = JoinSet::new();
+    for (key, entry) in own.into_iter().chain(members) {
+        let drivers = drivers.clone();
+        freeing.spawn(async move { free(&drivers, &key, &entry).await });
     }
-    for (key, entry) in store.of_pod(&key.namespace, &key.id) {
-        freed = freed.and(free(&drivers, &key, &entry).await);
+    while let Some(one) = freeing.join_next().await {
+        freed = freed.and(one.map_err(ActionError::when("freeing a container")).flatten());
     }
     freed
 }

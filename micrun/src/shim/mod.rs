@@ -3,7 +3,7 @@
 //! - [`start`], [`delete`], [`info`]: the actions of the command line, each a process of its own.
 //! - [`serve`]: the process that stays.
 //! - [`shared`]: the containers of a shim, and when it may end.
-//! - [`task`]: the Task service; `reply` turns domain errors into status codes, `stats` numbers into metrics.
+//! - [`task`]: the Task service; [`sandbox`]: the Sandbox service; `reply` turns domain errors into status codes, `stats` numbers into metrics.
 //! - [`publisher`]: events back to containerd.
 //! - `address`: where a shim serves.
 //! - `calls`: a span around each call.
@@ -27,6 +27,7 @@ mod listener;
 mod log;
 pub mod publisher;
 mod reply;
+pub mod sandbox;
 mod serve;
 pub mod shared;
 mod start;

@@ -53,7 +53,9 @@ fn exec_failed(refusal: &ExecError) -> Code {
         ExecError::NotStarted | ExecError::NoInit | ExecError::NoConsole | ExecError::Stream(_) => {
             Code::FAILED_PRECONDITION
         }
-        ExecError::NoOs | ExecError::NoProfile(_) | ExecError::NoShell(_) => Code::UNIMPLEMENTED,
+        ExecError::Sandbox | ExecError::NoOs | ExecError::NoProfile(_) | ExecError::NoShell(_) => {
+            Code::UNIMPLEMENTED
+        }
         ExecError::Line(_) => Code::INVALID_ARGUMENT,
     }
 }
@@ -69,6 +71,7 @@ pub fn create_failed(failure: &CreateError) -> ttrpc::Error {
         CreateFailure::Resources(_) => Code::INVALID_ARGUMENT,
         CreateFailure::Plan(_)
         | CreateFailure::Config(_)
+        | CreateFailure::Network(_)
         | CreateFailure::Boards(_)
         | CreateFailure::Os(_)
         | CreateFailure::Stream(_) => Code::FAILED_PRECONDITION,
@@ -87,6 +90,7 @@ fn reservation_failed(refusal: &ReservationError) -> Code {
     match refusal {
         ReservationError::Core { .. }
         | ReservationError::Coprocessor { .. }
+        | ReservationError::Interface { .. }
         | ReservationError::Memory(_) => Code::RESOURCE_EXHAUSTED,
         ReservationError::Unreadable { .. } | ReservationError::Locked(_) => Code::FAILED_PRECONDITION,
         ReservationError::Driver(_) | ReservationError::Store(_) => Code::INTERNAL,

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use containerd_shim::Flags;
+use containerd_shim::protos::sandbox_async::create_sandbox;
 use containerd_shim::protos::shim_async::create_task;
 use containerd_shim::protos::ttrpc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::calls::Calls;
 use super::listener::Connections;
 use super::publisher::Publisher;
+use super::sandbox;
 use super::shared::Shared;
 use super::task::Service;
 use super::{ActionError, EVENTS_ADDRESS, key, log, runtime};
@@ -107,12 +109,12 @@ fn run(flags: &Flags, namespace: Id, config: Result<NodeConfig, NodeConfigError>
 /// which may never have been made, and Shutdown.
 async fn end_if_forgotten(shared: Arc<Shared>) {
     if timeout(FIRST_CREATE, shared.emptied()).await.is_ok() {
-        tokio::time::sleep(SHUTDOWN).await;
+        sleep(SHUTDOWN).await;
     }
     loop {
         shared.end_if_unused();
         shared.emptied().await;
-        tokio::time::sleep(SHUTDOWN).await;
+        sleep(SHUTDOWN).await;
     }
 }
 
@@ -147,6 +149,9 @@ fn become_daemon() -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// The time for the reply to the call that ended the shim.
+const LAST_REPLY: Duration = Duration::from_millis(2);
+
 /// A running ttrpc server.
 pub struct Server {
     server: ttrpc::r#async::Server,
@@ -159,7 +164,7 @@ pub struct Server {
 pub struct ServerError(#[from] ttrpc::Error);
 
 impl Server {
-    /// Serves the Task service under both of its names.
+    /// Serves the Task service under both of its names, and the Sandbox service.
     ///
     /// # Errors
     ///
@@ -170,6 +175,7 @@ impl Server {
         let listener = ttrpc::r#async::transport::Listener::new(connections);
         let calls = Calls::to(&shared);
         let mut services = create_task(Arc::new(Service::new(Arc::clone(&shared))));
+        services.extend(create_sandbox(Arc::new(sandbox::Service::new(Arc::clone(&shared)))));
         // A second table of the same handlers: the crate knows one name only.
         let renamed = create_task(Arc::new(Service::new(shared))).remove(TASK_V3);
         services.extend(renamed.map(|service| (TASK_V2.to_owned(), service)));
@@ -181,6 +187,9 @@ impl Server {
 
     /// Finishes the replies that are under way and closes the socket. Gives what is left to flush.
     pub async fn stop(mut self) -> Option<Exporter> {
+        // The call that ended the shim has not returned yet, and ttrpc would drop its reply: the engine would hear of
+        // a connection that was closed, not of a pod that was shut down. All that can run does so before the time is over.
+        sleep(LAST_REPLY).await;
         // Fails only where the server has stopped already.
         let _ = self.server.shutdown().await;
         self.exporter

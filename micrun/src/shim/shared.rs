@@ -1,22 +1,25 @@
 //! What all calls to a shim share: its containers by id, and when it may end.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use containerd_shim::protos::api::CreateTaskRequest;
 use containerd_shim::protos::ttrpc::{self, Code};
 use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
 
 use super::address::write_address;
 use super::reply::{create_failed, error, request_failed};
 use crate::bundle::Mount;
 use crate::console::Stdio;
-use crate::container::Container;
 use crate::container::create::{Context, CreateRequest};
+use crate::container::state::Illegal;
 use crate::container::state::Snapshot;
+use crate::container::{Container, ContainerError};
 use crate::id::{Id, Key};
-use crate::trace::{self, Endpoint};
+use crate::trace::{self, Endpoint, Scope};
 
 /// The containers of a shim.
 pub struct Shared {
@@ -33,10 +36,29 @@ pub struct Shared {
 #[derive(Default)]
 struct Book {
     slots: HashMap<Id, Slot>,
+    /// What the Sandbox service made, one of the slots, and when. It is deleted by that service alone.
+    sandbox: Option<(Container, SystemTime)>,
     /// A Shutdown came while a container was being created, and nobody will send another.
     shutdown_asked: bool,
     /// The shim is on its way out and takes no container any more.
     ending: bool,
+}
+
+/// The signal that no guest can refuse.
+const SIGKILL: u32 = 9;
+
+/// Runs work in a task of its own: a request's deadline ends its handler, and a client may hang up, but
+/// what was begun must not stop half-way.
+pub async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = ttrpc::Result<T>> + Send + 'static,
+) -> ttrpc::Result<T> {
+    tokio::spawn(Scope::current().run(work))
+        .await
+        .map_err(|failure| error(Code::INTERNAL, failure.to_string()))?
+}
+
+fn valid(id: &str) -> ttrpc::Result<Id> {
+    Id::new(id).map_err(|bad| error(Code::INVALID_ARGUMENT, bad.to_string()))
 }
 
 enum Slot {
@@ -141,10 +163,27 @@ impl Shared {
 
     /// Creates a container. Once begun this has to go on to its end: callers spawn it.
     pub async fn create(&self, request: CreateTaskRequest) -> ttrpc::Result<Container> {
-        let id =
-            Id::new(request.id.as_str()).map_err(|bad| error(Code::INVALID_ARGUMENT, bad.to_string()))?;
+        let id = valid(&request.id)?;
+        if !request.checkpoint.is_empty() {
+            let text = format!("container {id}: a guest cannot be restored from a checkpoint");
+            return Err(error(Code::INVALID_ARGUMENT, text));
+        }
+        let stdio = Stdio {
+            stdin: request.stdin,
+            stdout: request.stdout,
+            stderr: request.stderr,
+            terminal: request.terminal,
+        };
+        let mounts = request.rootfs.into_iter().map(mount).collect();
+        let key = Key { namespace: self.namespace.clone(), id };
+        let bundle = request.bundle.into();
+        self.make(CreateRequest { key, bundle, is_sandbox: false, network: None, mounts, stdio }).await
+    }
+
+    async fn make(&self, request: CreateRequest) -> ttrpc::Result<Container> {
+        let id = request.key.id.clone();
         let _creating = self.reserve(&id)?;
-        let created = self.create_reserved(id.clone(), request).await;
+        let created = self.make_reserved(request).await;
         let mut book = self.book();
         match &created {
             Ok(container) => {
@@ -175,32 +214,25 @@ impl Shared {
         Ok(done)
     }
 
-    async fn create_reserved(&self, id: Id, request: CreateTaskRequest) -> ttrpc::Result<Container> {
-        if !request.checkpoint.is_empty() {
-            let text = format!("container {id}: a guest cannot be restored from a checkpoint");
-            return Err(error(Code::INVALID_ARGUMENT, text));
-        }
-        let bundle = Path::new(&request.bundle);
+    async fn make_reserved(&self, request: CreateRequest) -> ttrpc::Result<Container> {
         // Where a later container of a pod comes without a `start` of its own, nobody else writes it.
-        write_address(bundle, &self.address).map_err(|failure| error(Code::INTERNAL, failure.to_string()))?;
+        write_address(&request.bundle, &self.address)
+            .map_err(|failure| error(Code::INTERNAL, failure.to_string()))?;
         crash_point!(CreateAddressed);
-        let request = CreateRequest {
-            key: Key { namespace: self.namespace.clone(), id },
-            bundle: bundle.to_owned(),
-            mounts: request.rootfs.into_iter().map(mount).collect(),
-            stdio: Stdio {
-                stdin: request.stdin,
-                stdout: request.stdout,
-                stderr: request.stderr,
-                terminal: request.terminal,
-            },
-        };
         let key = request.key.clone();
         trace::within(&key, self.context.create(request)).await.map_err(|failure| create_failed(&failure))
     }
 
     /// Deletes a container and frees its id. Once begun this has to go on to its end: callers spawn it.
     pub async fn delete(&self, id: &str) -> ttrpc::Result<Snapshot> {
+        if self.sandbox(id).is_ok() {
+            let text = format!("container {id}: a sandbox is deleted by ShutdownSandbox alone");
+            return Err(error(Code::FAILED_PRECONDITION, text));
+        }
+        self.free(id).await
+    }
+
+    async fn free(&self, id: &str) -> ttrpc::Result<Snapshot> {
         let container = self.find_created(id).await?;
         let snapshot = container.delete().await.map_err(|failure| request_failed(id, &failure))?;
         self.book().slots.remove(&container.info().key.id);
@@ -211,6 +243,107 @@ impl Shared {
     /// Deletes a command of a container. Once begun this has to go on to its end: callers spawn it.
     pub async fn delete_exec(&self, id: &str, exec: &str) -> ttrpc::Result<Snapshot> {
         self.find(id)?.delete_exec(exec).await.map_err(|failure| request_failed(id, &failure))
+    }
+}
+
+/// The Sandbox service.
+impl Shared {
+    /// Creates the sandbox of this shim's pod.
+    pub async fn create_sandbox(
+        &self,
+        id: &str,
+        bundle: PathBuf,
+        network: Option<PathBuf>,
+    ) -> ttrpc::Result<()> {
+        if self.sandbox(id).is_ok() {
+            return Ok(());
+        }
+        let key = Key { namespace: self.namespace.clone(), id: valid(id)? };
+        if let Some((other, _)) = &self.book().sandbox {
+            let text = format!("sandbox {id}: this shim is that of sandbox {}", other.info().key.id);
+            return Err(error(Code::FAILED_PRECONDITION, text));
+        }
+        let (mounts, stdio) = (Vec::new(), Stdio::default());
+        let container =
+            self.make(CreateRequest { key, bundle, is_sandbox: true, network, mounts, stdio }).await?;
+        self.book().sandbox = Some((container, SystemTime::now()));
+        Ok(())
+    }
+
+    /// The sandbox of this id, and when it was created.
+    pub fn sandbox(&self, id: &str) -> ttrpc::Result<(Container, SystemTime)> {
+        let book = self.book();
+        let sandbox = book.sandbox.as_ref().filter(|(own, _)| own.info().key.id.as_str() == id);
+        sandbox.cloned().ok_or_else(|| error(Code::NOT_FOUND, format!("sandbox {id} not found")))
+    }
+
+    /// Ends every container of the sandbox by force, and then the sandbox.
+    pub async fn stop_sandbox(&self, id: &str, limit: Duration) -> ttrpc::Result<()> {
+        let (sandbox, _) = self.sandbox(id)?;
+        let deadline = Instant::now() + limit;
+        let members: Vec<Container> =
+            self.members(id).into_iter().filter_map(|id| self.find(&id).ok()).collect();
+        for container in members.iter().chain([&sandbox]) {
+            force(container).await?;
+        }
+        for container in members {
+            let id = &container.info().key.id;
+            match timeout_at(deadline, container.wait()).await {
+                Ok(Ok(_) | Err(ContainerError::Gone)) => {}
+                Ok(Err(failure)) => return Err(request_failed(id.as_str(), &failure)),
+                Err(_) => {
+                    let text =
+                        format!("container {id}: its guest still runs {} s after SIGKILL", limit.as_secs());
+                    return Err(error(Code::DEADLINE_EXCEEDED, text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes every container of the sandbox and the sandbox, and lets the shim end. A shim whose sandbox was never
+    /// made ends, too, if it has no container.
+    pub async fn shutdown_sandbox(&self, id: &str, limit: Duration) -> ttrpc::Result<()> {
+        if self.book().sandbox.is_none() {
+            self.end_if_unused();
+            return Ok(());
+        }
+        self.stop_sandbox(id, limit).await?;
+        self.book().ending = true;
+        for member in self.members(id) {
+            if let Ok(container) = self.find_created(&member).await {
+                force(&container).await?;
+                self.free(&member).await.map(drop).or_else(unless_gone)?;
+            }
+        }
+        self.free(id).await.map(drop).or_else(unless_gone)?;
+        let mut book = self.book();
+        book.sandbox = None;
+        self.end(&mut book);
+        Ok(())
+    }
+
+    /// The containers that are no sandbox.
+    fn members(&self, sandbox: &str) -> Vec<String> {
+        let book = self.book();
+        let ids = book.slots.keys().map(Id::as_str);
+        ids.filter(|id| *id != sandbox).map(str::to_owned).collect()
+    }
+}
+
+/// Ends a container by force. One that has ended is as good.
+async fn force(container: &Container) -> ttrpc::Result<()> {
+    match container.kill(SIGKILL).await {
+        Ok(()) | Err(ContainerError::Illegal(Illegal::Finished) | ContainerError::Gone) => Ok(()),
+        Err(failure) => Err(request_failed(container.info().key.id.as_str(), &failure)),
+    }
+}
+
+/// Somebody else deleted it meanwhile.
+fn unless_gone(failure: ttrpc::Error) -> ttrpc::Result<()> {
+    match failure {
+        ttrpc::Error::RpcStatus(status) if status.code() == Code::NOT_FOUND => Ok(()),
+        other => Err(other),
     }
 }
 

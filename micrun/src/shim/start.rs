@@ -16,7 +16,7 @@ use containerd_shim::{Flags, socket_address};
 use rustix::fs::Mode;
 use serde_json::json;
 
-use super::address::{connect, lock_sockets, path_of, write_address};
+use super::address::{is_open, lock_sockets, path_of, write_address};
 use super::{ACTION_SERVE, ActionError, EVENTS_ADDRESS, key};
 use crate::bundle::Bundle;
 use crate::sys;
@@ -28,27 +28,45 @@ const MAX_STDIN: u64 = 10 * 1024 * 1024;
 /// the second works from containerd 1.6 to 2.x.
 const TASK_API: i32 = 2;
 
+/// The Task API of a shim with the Sandbox service. containerd 2.x takes that for a sign that the shim needs no `start`
+/// for each container of its pod.
+const TASK_API_WITH_SANDBOX: i32 = 3;
+
+/// The folder in which containerd 2.x keeps the bundles of shims that are sandboxes (`sandboxer = "shim"`): its parts are
+/// this, the namespace and the id.
+const SANDBOXES: &str = "io.containerd.sandbox.controller.v1.shim";
+
 /// Starts a shim, or finds the one of the container's pod. Gives the reply for containerd.
 pub fn start(flags: &Flags) -> Result<Vec<u8>, ActionError> {
     let key = key(flags)?;
     let caller = Caller::find(flags)?;
     let dir = std::env::current_dir().map_err(ActionError::when("finding the bundle"))?;
-    let bundle = Bundle::open(dir).map_err(ActionError::when(format!("container {}", key.id)))?;
-    let pod = bundle.pod(&key.id).map_err(ActionError::when(format!("container {}", key.id)))?;
+    let (pod, version) = match is_sandbox(&dir) {
+        true => (key.id, TASK_API_WITH_SANDBOX),
+        false => {
+            let bundle = Bundle::open(&dir).and_then(|bundle| bundle.pod(&key.id));
+            (bundle.map_err(ActionError::when(format!("container {}", key.id)))?, TASK_API)
+        }
+    };
     let address = socket_address(&flags.address, &flags.namespace, pod.as_str());
     // Before there is a server: a full disk leaves none behind.
-    write_address(&bundle.path, &address)?;
+    write_address(&dir, &address)?;
     crash_point!(StartAddressed);
     let socket = path_of(&address);
     let _others_wait = lock_sockets(&socket).map_err(ActionError::io(making(&socket)))?;
     if let Some(listener) = listen(&socket)?
-        && let Err(error) = spawn_server(flags, &caller, &bundle.path, &socket, listener)
+        && let Err(error) = spawn_server(flags, &caller, &dir, &socket, listener)
     {
         let _ = fs::remove_file(&socket);
         return Err(error);
     }
     crash_point!(StartSpawned);
-    caller.reply(&address)
+    caller.reply(&address, version)
+}
+
+/// Whether containerd asks for a shim that is a sandbox. There is no config.json then.
+fn is_sandbox(bundle: &Path) -> bool {
+    bundle.ancestors().nth(2).and_then(Path::file_name).is_some_and(|name| name == SANDBOXES)
 }
 
 fn making(socket: &Path) -> String {
@@ -57,7 +75,7 @@ fn making(socket: &Path) -> String {
 
 /// A socket to serve on, for root alone; none where a live shim serves there already.
 fn listen(socket: &Path) -> Result<Option<UnixListener>, ActionError> {
-    if connect(socket).is_ok() {
+    if is_open(socket) {
         return Ok(None);
     }
     // What a shim that was killed left behind.
@@ -135,16 +153,16 @@ impl Caller {
         Ok(Caller { events_address, reply })
     }
 
-    fn reply(&self, address: &str) -> Result<Vec<u8>, ActionError> {
+    fn reply(&self, address: &str, version: i32) -> Result<Vec<u8>, ActionError> {
         match self.reply {
             Reply::Address => Ok(address.into()),
             Reply::Json => {
-                let reply = json!({ "version": TASK_API, "address": address, "protocol": "ttrpc" });
+                let reply = json!({ "version": version, "address": address, "protocol": "ttrpc" });
                 Ok(reply.to_string().into())
             }
             Reply::Bootstrap => {
                 let reply = BootstrapResult {
-                    version: TASK_API,
+                    version,
                     address: address.to_owned(),
                     protocol: "ttrpc".to_owned(),
                     ..Default::default()

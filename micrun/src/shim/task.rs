@@ -17,7 +17,7 @@ use containerd_shim::protos::ttrpc::r#async::TtrpcContext;
 use containerd_shim::protos::ttrpc::{self, Code};
 
 use super::reply::{error, request_failed, timestamp};
-use super::shared::Shared;
+use super::shared::{Shared, to_its_end};
 use super::stats;
 use crate::console::Stdio;
 use crate::container::exec::{Command, Process};
@@ -25,7 +25,6 @@ use crate::container::state::{Snapshot, Status};
 use crate::container::{Container, ContainerError};
 use crate::id::Id;
 use crate::resources::Asked;
-use crate::trace::Scope;
 
 /// The largest resources of an update that are read, bytes. Engines write some hundred.
 const MAX_RESOURCES: usize = 64 * 1024;
@@ -35,16 +34,6 @@ const MAX_PROCESS: usize = 256 * 1024;
 
 fn impossible<T>(id: &str, what: &str) -> ttrpc::Result<T> {
     Err(error(Code::UNIMPLEMENTED, format!("container {id}: {what}")))
-}
-
-/// Runs work in a task of its own: a request's deadline ends its handler, and a client may hang up, but
-/// what was begun must not stop half-way.
-async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = ttrpc::Result<T>> + Send + 'static,
-) -> ttrpc::Result<T> {
-    tokio::spawn(Scope::current().run(work))
-        .await
-        .map_err(|failure| error(Code::INTERNAL, failure.to_string()))?
 }
 
 /// The resources of an update: the JSON of the OCI runtime specification's `linux.resources` in an Any.

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::pure::{Answer, Model, Phase, Told};
-use crate::story::{Act, Step, Story};
+use crate::story::{Act, SANDBOX, Step, Story};
 use crate::support::echo::Echo;
 use crate::support::{self, Shim, kill, soon, start};
 
@@ -81,7 +81,13 @@ impl Player {
     async fn call(&self, Step { name, act }: &Step) -> Result<Answer, Difference> {
         let (task, id) = (&self.shim.task, (*name).to_owned());
         let done = match act {
-            Act::Create => self.shim.create(name, &self.shim.bundle(name)).await.map(drop),
+            Act::Create => {
+                let bundle = self.shim.bundle(name);
+                if *name == SANDBOX {
+                    bundle.annotate(&[("io.kubernetes.cri.container-type", "sandbox")]);
+                }
+                self.shim.create(name, &bundle).await.map(drop)
+            }
             Act::Start => task.start(soon(), &start(name)).await.map(drop),
             Act::Kill(signal) => task.kill(soon(), &kill(name, *signal)).await.map(drop),
             Act::Pause => task.pause(soon(), &support::pause(name)).await.map(drop),
@@ -155,7 +161,8 @@ impl Player {
     async fn compare_states(&self) -> Result<(), Difference> {
         let mut guests = self.echo.daemon.guests();
         guests.sort();
-        let names: Vec<String> = self.model.containers().map(|(name, _)| format!("test/{name}")).collect();
+        let names = self.model.containers().map(|(name, _)| name).filter(|name| *name != SANDBOX);
+        let names: Vec<String> = names.map(|name| format!("test/{name}")).collect();
         same("the guests that there are", &guests, &names)?;
         for (name, phase) in self.model.containers() {
             let state = self.shim.state(name).await.map_err(|error| format!("{name}'s state: {error}"))?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use containerd_shim_protos::ttrpc::Code;
 use micrun::pedestal::{ExitCause, ExitNotice};
 
-use crate::story::{Act, Step, World};
+use crate::story::{Act, SANDBOX, Step, World};
 
 /// What a container is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,7 @@ struct Container {
 /// All of a shim.
 pub struct Model {
     world: World,
+    sandbox: World,
     containers: BTreeMap<&'static str, Container>,
     ending: bool,
     pub told: Vec<Told>,
@@ -52,7 +53,13 @@ pub struct Model {
 
 impl Model {
     pub fn new(world: World) -> Model {
-        Model { world, containers: BTreeMap::new(), ending: false, told: Vec::new() }
+        let sandbox = World::of_sandbox();
+        Model { world, sandbox, containers: BTreeMap::new(), ending: false, told: Vec::new() }
+    }
+
+    /// What a container runs on.
+    fn world(&self, name: &str) -> &World {
+        if name == SANDBOX { &self.sandbox } else { &self.world }
     }
 
     /// The containers that there are.
@@ -95,14 +102,15 @@ impl Model {
     fn act(&mut self, name: &'static str, act: &Act, phase: Phase) -> Answer {
         use Phase::{Created, Paused, Running, Stopped};
         match (act, phase) {
-            (Act::Start, Created) if self.world.fails_to_start => {
+            (Act::Start, Created) if self.world(name).fails_to_start => {
                 self.force(name);
                 Answer::Refused(Code::INTERNAL)
             }
             (Act::Start, Created) => self.turn(name, Running, "start"),
-            (Act::Pause, Running) if !self.world.can.pause => Answer::Refused(Code::UNIMPLEMENTED),
+            (Act::Pause, Running) if !self.world(name).can.pause => Answer::Refused(Code::UNIMPLEMENTED),
             (Act::Pause, Running) => self.turn(name, Paused, "paused"),
             (Act::Resume, Paused) => self.turn(name, Running, "resumed"),
+            (Act::StandsStill | Act::GoesOn, _) if name == SANDBOX => Answer::Nothing,
             (Act::StandsStill, Running) => self.turn(name, Paused, "paused").into_nothing(),
             (Act::GoesOn, Paused) => self.turn(name, Running, "resumed").into_nothing(),
             (Act::Kill(_), Stopped(_)) => Answer::Refused(Code::NOT_FOUND),
@@ -110,7 +118,7 @@ impl Model {
             (Act::Update(shares), Created | Running | Paused) => self.update(name, *shares),
             (Act::Delete, Created | Stopped(_)) => self.delete(name, phase),
             // Nobody tells of it, and so nobody knows.
-            (Act::Ends(_), _) if self.world.can.exit == ExitNotice::Never => Answer::Nothing,
+            (Act::Ends(_), _) if self.world(name).can.exit == ExitNotice::Never => Answer::Nothing,
             (Act::Ends(cause), Created | Running | Paused) => {
                 self.ends(name, cause);
                 Answer::Nothing
@@ -139,9 +147,10 @@ impl Model {
             _ => return Answer::Refused(Code::INVALID_ARGUMENT),
         }
         self.container(name).killed = Some(signal);
-        let never_tells = self.world.can.exit == ExitNotice::Never;
-        let listens = self.world.can.ask && phase == Phase::Running && signal != 9;
-        if !listens || self.world.obeys || never_tells {
+        let World { can, obeys, .. } = *self.world(name);
+        let never_tells = can.exit == ExitNotice::Never;
+        let listens = can.ask && phase == Phase::Running && signal != 9;
+        if !listens || obeys || never_tells {
             self.force(name);
         }
         Answer::Done
@@ -165,7 +174,7 @@ impl Model {
     }
 
     fn update(&mut self, name: &'static str, shares: Option<u64>) -> Answer {
-        let live = self.world.can.live.cpu;
+        let live = self.world(name).can.live.cpu;
         let container = self.container(name);
         match shares {
             Some(shares) if shares != container.shares && !live => Answer::Refused(Code::UNIMPLEMENTED),

@@ -9,7 +9,10 @@ use proptest::prelude::*;
 use crate::support::echo::Script;
 
 /// The containers of a story; the last is no id at all.
-const NAMES: [&str; 4] = ["a", "b", "c", "../x"];
+const NAMES: [&str; 4] = ["a", "b", SANDBOX, "../x"];
+
+/// The one that is a pod's sandbox, in all stories.
+pub const SANDBOX: &str = "p";
 
 /// Signals: none, three that end a guest, five that do not, the highest, and one beyond it.
 const SIGNALS: [u32; 11] = [0, 1, 9, 15, 17, 18, 23, 28, 2, 64, 65];
@@ -72,6 +75,13 @@ pub struct Story {
 impl World {
     pub fn script(&self) -> Script {
         Script { can: self.can, obeys: self.obeys, fail_start: self.fails_to_start, ..Script::default() }
+    }
+
+    /// What a sandbox is, whatever the guests run on: it takes every Update, too.
+    pub fn of_sandbox() -> World {
+        let (exit, live) = (ExitNotice::Never, Live { cpu: true, memory: true });
+        let can = Capabilities { ask: false, force: true, pause: false, live, exit };
+        World { can, obeys: true, fails_to_start: false }
     }
 
     /// Guests that cannot be forced obey here: those that do not keep everyone waiting for two seconds, and

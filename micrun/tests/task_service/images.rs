@@ -2,11 +2,13 @@
 
 use std::fs;
 
+use containerd_shim_protos::api::Status;
 use containerd_shim_protos::ttrpc::Code;
+use micrun::pedestal::Claim;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::support::echo::{Echo, Script};
-use crate::support::{Shim, is_empty, refusal};
+use crate::support::{Shim, delete, is_empty, kill, pause, refusal, soon, start, stats, update, wait};
 
 #[tokio::test]
 async fn an_image_that_cannot_run_is_refused_in_one_sentence_and_leaves_nothing() {
@@ -120,4 +122,36 @@ async fn a_failure_half_way_is_undone() {
         assert!(text.contains("container test/a: "), "{text}");
         assert!(echo.daemon.guests().is_empty() && is_empty(&shim.dir.path().join("state")));
     }
+}
+
+#[tokio::test]
+async fn an_image_that_is_only_verified_is_refused_as_ever_and_makes_no_guest() {
+    // The board's own guest would take a core; whoever verifies takes none.
+    let echo = Echo::with(Script { claims: vec![Claim::Core(1)], ..Script::default() });
+    let daemon = echo.daemon.clone();
+    let shim = Shim::start(echo).await;
+    let verify_only = ("org.openeuler.micrun.container.verify_only", "yes");
+    let zeros = format!("sha256:{}", "0".repeat(64));
+    let bundle = shim.bundle("new");
+    bundle.annotate(&[verify_only, ("org.openeuler.micrun.container.firmware_hash", &zeros)]);
+    let (_, text) = refusal(shim.create("new", &bundle).await);
+    assert!(text.contains("/firmware.elf in the image is sha256:"), "{text}");
+
+    shim.run("old").await;
+    bundle.annotate(&[verify_only]);
+    shim.create("new", &bundle).await.unwrap();
+    shim.task.start(soon(), &start("new")).await.unwrap();
+    assert_eq!(daemon.guests().len(), 1, "the old guest alone");
+    let state = shim.state("new").await.unwrap();
+    assert_eq!(state.status, Status::RUNNING.into());
+    assert_ne!(state.pid, 0, "its shim stands for it");
+    shim.task.update(soon(), &update("new", serde_json::json!({"cpu": {"shares": 512}}))).await.unwrap();
+    shim.task.stats(soon(), &stats("new")).await.unwrap();
+    let (code, _) = refusal(shim.task.pause(soon(), &pause("new")).await);
+    assert_eq!(code, Code::UNIMPLEMENTED);
+    shim.task.kill(soon(), &kill("new", 15)).await.unwrap();
+    assert_eq!(shim.task.wait(soon(), &wait("new")).await.unwrap().exit_status, 143);
+    shim.task.delete(soon(), &delete("new")).await.unwrap();
+    assert!(!shim.state_dir("new").exists());
+    assert_eq!(daemon.guests().len(), 1, "and still");
 }

@@ -4,6 +4,7 @@
 //! - `life`: from Create to Delete, alone and at once; when a shim may end
 //! - `answers`: codes and sentences
 //! - `endings`: signals, statuses, events
+//! - `pods`: the sandbox that CRI makes before the containers of a pod
 //! - `images`, `streams`: what a container is made of, and what is refused
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
@@ -13,6 +14,7 @@ mod contract;
 mod endings;
 mod images;
 mod life;
+mod pods;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

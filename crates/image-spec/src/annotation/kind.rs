@@ -33,6 +33,8 @@ pub enum Kind {
     Rtos,
     /// A board's name.
     Board,
+    /// The word [`POD_NETWORK`].
+    Network,
     /// Any text but none.
     Text,
 }
@@ -53,8 +55,10 @@ impl Kind {
             CONTAINER_FIRMWARE_PATH => Kind::Path,
             CONTAINER_FIRMWARE_HASH => Kind::Digest,
             CONTAINER_MIN_MEMORY_MB => Kind::Mib,
+            CONTAINER_NETWORK => Kind::Network,
             CONTAINER_MAX_VCPU_NUM => Kind::Number,
             CONTAINER_AUTO_CLOSE
+            | CONTAINER_VERIFY_ONLY
             | RUNTIME_VCPU_PCPU_BINDING
             | RUNTIME_ENABLE_VCPUS_PINNING
             | RUNTIME_STATIC_RESOURCE
@@ -93,6 +97,7 @@ impl Kind {
             Kind::Pedestal => value.parse::<Pedestal>().is_ok(),
             Kind::Rtos => value.parse::<Rtos>().is_ok(),
             Kind::Board => value.parse::<BoardName>().is_ok(),
+            Kind::Network => value == POD_NETWORK,
             Kind::Text => !value.is_empty(),
         };
         if good { Ok(()) } else { Err(BadValue { value: excerpt(value), kind: self }) }
@@ -110,6 +115,7 @@ impl Kind {
             Kind::Pedestal => "no pedestal: write qemu, xen, baremetal, jailhouse, hetero or remoteproc",
             Kind::Rtos => "no name of an RTOS: write a lower-case word such as zephyr",
             Kind::Board => "no name of a board: write letters, digits, _, -, . and /",
+            Kind::Network => "no network of a guest: write pod",
             Kind::Text => "empty: leave the annotation out or give it a value",
         }
     }
@@ -134,6 +140,7 @@ mod tests {
             (CONTAINER_MIN_MEMORY_MB, "64", "64M"),
             (CONTAINER_MAX_VCPU_NUM, "4", "0"),
             (CONTAINER_FIRMWARE_PATH, "/a.elf", "/../a.elf"),
+            (CONTAINER_NETWORK, "pod", "host"),
             (CONTAINER_OS, "zephyr", "Zephyr OS"),
             (PED_PEDESTAL, "qemu", "kvm"),
             (PED_CONF, "", ".."),

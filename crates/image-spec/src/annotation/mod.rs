@@ -26,6 +26,12 @@ pub const CONTAINER_MAX_VCPU_NUM: &str = "container.max_vcpu_num";
 pub const CONTAINER_AUTO_CLOSE: &str = "container.auto_close";
 /// That time: `30s`, `5m`, `60` (seconds), `0` for never.
 pub const CONTAINER_AUTO_CLOSE_TIMEOUT: &str = "container.auto_close_timeout";
+/// Everything that comes before a guest is made is done, and then no guest is made, bool.
+pub const CONTAINER_VERIFY_ONLY: &str = "container.verify_only";
+/// The network that the guest gets: [`POD_NETWORK`], or none without it.
+pub const CONTAINER_NETWORK: &str = "container.network";
+/// The one value of [`CONTAINER_NETWORK`]: the pod's own interface.
+pub const POD_NETWORK: &str = "pod";
 /// The pedestal; see [`crate::firmware::Pedestal`].
 pub const PED_PEDESTAL: &str = "ped.pedestal";
 /// The pedestal's own file, as client.conf's `PedestalConf`.

@@ -77,6 +77,37 @@ pub struct QemuBoard {
     /// The machine has QEMU's `fw_cfg` device, in which the shim leaves what the guest may want to know.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fw_cfg: bool,
+    /// The network interface that the guest's drivers know, for guests that get the pod's; None where they know none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nic: Option<Nic>,
+}
+
+/// A network interface that QEMU can plug into a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nic {
+    /// virtio over memory (virtio-mmio), as the `virt` machines have it.
+    VirtioNetDevice,
+    /// virtio over PCI.
+    VirtioNetPci,
+    /// Intel's 82540EM, on PCI.
+    E1000,
+}
+
+impl Nic {
+    /// What QEMU calls the device.
+    pub const fn device(self) -> &'static str {
+        match self {
+            Nic::VirtioNetDevice => "virtio-net-device",
+            Nic::VirtioNetPci => "virtio-net-pci",
+            Nic::E1000 => "e1000",
+        }
+    }
+
+    /// Whether it sits on PCI, and would bring a file of QEMU's with code for a PC's BIOS.
+    pub const fn is_pci(self) -> bool {
+        !matches!(self, Nic::VirtioNetDevice)
+    }
 }
 
 /// The Xen side of a board.

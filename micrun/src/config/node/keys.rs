@@ -142,10 +142,11 @@ pub const ALL: &[Key] = &[
     },
     Key {
         name: "policy.allow.network",
-        about: "Network interfaces that guests of Xen may ask for; a star at the end stands for any rest.",
-        example: "[\"bridge=br0\"]",
+        about: "Network interfaces that guests may ask for: \"pod\" for their pod's, or those of Xen; a star at the end stands for any rest.",
+        example: "[\"pod\", \"bridge=br0\"]",
         set: |config, value| {
-            put(&mut config.policy.network, value.list("a list of interfaces, such as [\"bridge=br0\"]")?)
+            let wanted = "a list of interfaces, such as [\"pod\", \"bridge=br0\"]";
+            put(&mut config.policy.network, value.list(wanted)?)
         },
         get: |config| Some(list(&config.policy.network)),
     },

@@ -242,6 +242,32 @@ fn what_reaches_into_the_node_is_denied_unless_it_is_allowed() {
 }
 
 #[test]
+fn the_pods_interface_is_for_guests_of_qemu_whom_the_node_allows_it() {
+    const QEMU: &str = "[Mica]\nName=x\nClientPath=/f.elf\nPedestal=qemu\n";
+    let ask = [("org.openeuler.micrun.container.network", "pod")];
+    let refusal = merge_all(&NodeConfig::default(), QEMU, &ask).unwrap_err();
+    assert!(matches!(refusal, SettingsError::Denied(_)), "{refusal}");
+    let said = refusal.to_string();
+    assert!(
+        said.contains("network \"pod\" (from: annotation org.openeuler.micrun.container.network)"),
+        "{said}"
+    );
+    assert!(said.contains("write `network = [\"pod\"]` under [policy.allow]"), "{said}");
+
+    let allows = node("[policy.allow]\nnetwork = [\"pod\"]\n");
+    let merged = merge_all(&allows, QEMU, &ask).unwrap();
+    assert!(merged.settings.pod_network);
+    assert_eq!(merged.explanation.get("container.network").unwrap().value, "pod");
+    assert!(!merge_all(&allows, QEMU, &[]).unwrap().settings.pod_network, "nobody asked for it");
+    let of_image = format!("{QEMU}[MicRun]\ncontainer.network=pod\n");
+    assert!(merge_all(&allows, &of_image, &[]).unwrap().settings.pod_network);
+    let said = merge_all(&allows, XEN, &ask).unwrap_err().to_string();
+    assert!(said.contains("guests of xen cannot have the pod's interface"), "{said}");
+    let said = merge_all(&allows, QEMU, &[(ask[0].0, "host")]).unwrap_err().to_string();
+    assert!(said.contains("write pod"), "{said}");
+}
+
+#[test]
 fn a_value_that_xl_would_read_otherwise_is_no_value() {
     for line in ["IOMem=[0x9000]", "IOMem=0x9000,1;0x9001,1", "Network=bridge = br0", "Network=bridge=br0;x"]
     {

@@ -55,6 +55,9 @@ pub enum ExecError {
     /// The container's guest is gone, in runc's words.
     #[error("init process is not running")]
     NoInit,
+    /// There is no guest.
+    #[error("the sandbox of a pod is no guest, and runs no commands; give them to a container of the pod")]
+    Sandbox,
     /// Nobody said what runs in the guest.
     #[error(
         "its image does not say which operating system the guest runs, so its shell is unknown: pack it with --rtos, \
@@ -106,11 +109,20 @@ impl Process {
     }
 }
 
+/// What runs in a container, and what is known of it.
+pub(super) enum Inside {
+    /// Nothing: it is a sandbox.
+    Nothing,
+    /// Nobody said what.
+    Unknown,
+    /// An operating system, with its profile where there is one.
+    Os(Option<Box<OsProfile>>, Rtos),
+}
+
 /// The commands of a container.
 pub(super) struct Execs {
     known: HashMap<String, Exec>,
-    /// What runs in the guest, and what is known of it.
-    os: Option<(Option<OsProfile>, Rtos)>,
+    inside: Inside,
     taps: Taps,
     /// How long one may take, from when it has the console.
     limit: Duration,
@@ -137,8 +149,8 @@ struct Running {
 
 impl Execs {
     /// No commands yet.
-    pub fn new(os: Option<(Option<OsProfile>, Rtos)>, taps: Taps, limit: Duration) -> Execs {
-        Execs { known: HashMap::new(), os, taps, limit, turn: Arc::new(Semaphore::new(1)) }
+    pub fn new(inside: Inside, taps: Taps, limit: Duration) -> Execs {
+        Execs { known: HashMap::new(), inside, taps, limit, turn: Arc::new(Semaphore::new(1)) }
     }
 
     /// Ends every command that runs with this status: the guest is gone. Returns when the engine was told.
@@ -157,9 +169,14 @@ impl Execs {
 
     /// The shell that commands are typed into.
     fn shell(&self) -> Result<&Shell, ExecError> {
-        let (profile, os) = self.os.as_ref().ok_or(ExecError::NoOs)?;
-        let profile = profile.as_ref().ok_or_else(|| ExecError::NoProfile(os.clone()))?;
-        profile.shell.as_ref().ok_or_else(|| ExecError::NoShell(os.clone()))
+        match &self.inside {
+            Inside::Nothing => Err(ExecError::Sandbox),
+            Inside::Unknown => Err(ExecError::NoOs),
+            Inside::Os(None, os) => Err(ExecError::NoProfile(os.clone())),
+            Inside::Os(Some(profile), os) => {
+                profile.shell.as_ref().ok_or_else(|| ExecError::NoShell(os.clone()))
+            }
+        }
     }
 
     /// Starts the task of a command: the pid that stands for it.

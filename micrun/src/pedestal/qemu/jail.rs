@@ -1,5 +1,6 @@
 //! Starts the emulator confined: own mount, network, IPC and UTS namespaces, a user that nothing else has, no
-//! capabilities, nothing open but /dev/null, its control socket, its console and its error stream.
+//! capabilities, nothing open but /dev/null, its control socket, its console, its error stream and, where the guest
+//! has its pod's interface, the tap.
 //!
 //! A dynamically linked emulator needs its libraries to start and nothing afterwards. So its root is an
 //! empty tmpfs on which the system's program folders are mounted read-only; once it has answered on QMP
@@ -16,6 +17,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use micrun_image_spec::board::Nic;
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
@@ -24,6 +26,7 @@ use rustix::thread::UnshareFlags;
 use super::plan::{FIRMWARE_IN_JAIL, QemuPlan};
 use crate::cgroup::Cgroup;
 use crate::namespace;
+use crate::network::Tap;
 use crate::pedestal::DriverError;
 use crate::sys;
 
@@ -83,7 +86,11 @@ impl Drop for Emulator {
 /// # Errors
 ///
 /// The step that failed, with the system's answer.
-pub fn spawn(plan: &QemuPlan, cgroup: Option<&Cgroup>) -> Result<Process, DriverError> {
+pub fn spawn(
+    plan: &QemuPlan,
+    cgroup: Option<&Cgroup>,
+    tap: Option<(Tap, Nic)>,
+) -> Result<Process, DriverError> {
     let doing = |what: &str| DriverError::io::<io::Error>(format!("{what} for {}", plan.program.display()));
     let (control, control_theirs) = UnixStream::pair().map_err(doing("making a control socket"))?;
     let (console, console_theirs) = UnixStream::pair().map_err(doing("making a console socket"))?;
@@ -100,12 +107,14 @@ pub fn spawn(plan: &QemuPlan, cgroup: Option<&Cgroup>) -> Result<Process, Driver
     command
         .args(&plan.arguments)
         .args(socket_arguments(control_theirs.as_fd(), console_theirs.as_fd()))
+        .args(tap.iter().flat_map(|(tap, nic)| network_arguments(tap, *nic)))
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr_theirs);
-    let inherited: [OwnedFd; 2] = [control_theirs.into(), console_theirs.into()];
+    let sockets: [OwnedFd; 2] = [control_theirs.into(), console_theirs.into()];
+    let inherited: Vec<OwnedFd> = sockets.into_iter().chain(tap.map(|(tap, _)| tap.fd)).collect();
     let shim = rustix::process::getpid();
     let root = jail.root();
     // SAFETY: the closure runs between fork and exec. It makes system calls only, on paths and numbers
@@ -140,6 +149,17 @@ fn socket_arguments(control: BorrowedFd<'_>, console: BorrowedFd<'_>) -> [String
         format!("socket,id=console,fd={}", console.as_raw_fd()),
         "-serial".to_owned(),
         "chardev:console".to_owned(),
+    ]
+}
+
+/// The guest's frames, as they are: no checksum or segment is left to the node.
+fn network_arguments(tap: &Tap, nic: Nic) -> [String; 4] {
+    let no_rom = if nic.is_pci() { ",romfile=" } else { "" };
+    [
+        "-netdev".to_owned(),
+        format!("tap,id=pod,fd={}", tap.fd.as_raw_fd()),
+        "-device".to_owned(),
+        format!("{},netdev=pod,mac={}{no_rom}", nic.device(), tap.mac),
     ]
 }
 
@@ -261,7 +281,7 @@ impl Jail {
     }
 
     /// Confines the calling process. Runs after fork: system calls only.
-    fn enter(&self, inherited: &[OwnedFd; 2], shim: Pid) -> io::Result<()> {
+    fn enter(&self, inherited: &[OwnedFd], shim: Pid) -> io::Result<()> {
         forget_oom_score();
         step("entering new namespaces for", || {
             let spaces =
@@ -270,7 +290,7 @@ impl Jail {
         })?;
         step("making the root of", || self.make_root())?;
         step("entering the root of", || self.change_root())?;
-        step("handing sockets to", || {
+        step("handing descriptors to", || {
             inherited.iter().try_for_each(|fd| rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()))
         })?;
         step("dropping privileges for", drop_privileges)?;

@@ -21,6 +21,7 @@ use super::watcher::{Known, Watcher};
 use super::{OnDisk, cgroup_failed};
 use crate::cgroup::Cgroup;
 use crate::namespace::on_own_thread;
+use crate::network::PodInterface;
 use crate::pedestal::{Capabilities, Created, DriverError, Event, ExitCause, ExitNotice, Guest, Live, Usage};
 use crate::process::{ProcessId, Stat};
 use crate::resources::Change;
@@ -40,6 +41,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(4);
 pub async fn start_paused(
     process: Process,
     cgroup: Option<Cgroup>,
+    interface: Option<PodInterface>,
     exit: ExitConvention,
 ) -> Result<Created, DriverError> {
     let pid = process.child.id();
@@ -66,7 +68,7 @@ pub async fn start_paused(
     machine.known.set_ready();
     crash_point!(EmulatorReady);
     let cgroup = machine.cgroup.as_ref().map(|cgroup| cgroup.place().clone());
-    let record = OnDisk { process: Some(machine.process), cgroup }.record();
+    let record = OnDisk { process: Some(machine.process), cgroup, interface }.record();
     Ok(Created { guest: Box::new(machine), record, console: Some(Box::new(console)), events })
 }
 

@@ -14,10 +14,11 @@ use async_trait::async_trait;
 use micrun_image_spec::firmware::Pedestal;
 use serde::{Deserialize, Serialize};
 
-use super::{Created, Driver, DriverError, GuestSpec, Node, Plan, PlanError, Record};
+use super::{Claim, Created, Driver, DriverError, GuestSpec, Node, Plan, PlanError, Record};
 use crate::cgroup::{Cgroup, CgroupError, Place};
 use crate::id::Key;
 use crate::namespace::on_own_thread;
+use crate::network::{NetworkError, PodInterface};
 use crate::process::ProcessId;
 use crate::resources::CpuSet;
 
@@ -38,12 +39,15 @@ pub struct Qemu;
 /// The name of this driver in records.
 pub(crate) const NAME: &str = "qemu";
 
-/// What is on disk for a guest: where its emulator is counted, and the emulator, once there is one.
+/// What is on disk for a guest: where its emulator is counted, the interface that it is behind, and the emulator, once
+/// there is one.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct OnDisk {
     process: Option<ProcessId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cgroup: Option<Place>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interface: Option<PodInterface>,
 }
 
 impl OnDisk {
@@ -89,7 +93,7 @@ impl Driver for Qemu {
                 .await
                 .map_err(DriverError::io(format!("ending QEMU (process {})", process.pid)))?;
         }
-        leave(on_disk.cgroup).await
+        leave(on_disk.cgroup, on_disk.interface).await
     }
 
     /// An emulator dies with its shim; one that does not is told by what is mounted as its root.
@@ -102,22 +106,33 @@ impl Driver for Qemu {
 #[async_trait]
 impl Plan for QemuPlan {
     fn record(&self) -> Record {
-        OnDisk { process: None, cgroup: self.cgroup.clone() }.record()
+        OnDisk { process: None, cgroup: self.cgroup.clone(), interface: self.interface() }.record()
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        self.interface().map(Claim::Interface).into_iter().collect()
     }
 
     async fn create(self: Box<Self>) -> Result<Created, DriverError> {
-        let cgroup = enter(&self).await?;
-        let created = match jail::spawn(&self, cgroup.as_ref()) {
-            Ok(process) => machine::start_paused(process, cgroup, self.exit).await,
-            Err(error) => Err(error),
-        };
-        if created.is_err()
-            && let Err(error) = leave(self.cgroup).await
-        {
-            tracing::warn!(%error, "a cgroup is left behind");
+        let created = create(&self).await;
+        if created.is_err() {
+            let interface = self.interface();
+            if let Err(error) = leave(self.cgroup, interface).await {
+                tracing::warn!(%error, "something of a guest is left behind");
+            }
         }
         created
     }
+}
+
+async fn create(plan: &QemuPlan) -> Result<Created, DriverError> {
+    let tap = match &plan.network {
+        Some((interface, nic)) => Some((interface.attach().await.map_err(network_failed)?, *nic)),
+        None => None,
+    };
+    let cgroup = enter(plan).await?;
+    let process = jail::spawn(plan, cgroup.as_ref(), tap)?;
+    machine::start_paused(process, cgroup, plan.interface(), plan.exit).await
 }
 
 /// Makes the cgroup. Where a machine has none for this shim the guest runs all the same, unless somebody relies on limits.
@@ -138,10 +153,20 @@ async fn enter(plan: &QemuPlan) -> Result<Option<Cgroup>, DriverError> {
     }
 }
 
-/// Removes the cgroup, once nothing runs in it any more.
-async fn leave(cgroup: Option<Place>) -> Result<(), DriverError> {
-    let Some(place) = cgroup else { return Ok(()) };
-    on_own_thread(move || place.remove()).await.map_err(cgroup_failed)
+/// Removes the cgroup, once nothing runs in it any more, and leaves the pod's interface as it was.
+async fn leave(cgroup: Option<Place>, interface: Option<PodInterface>) -> Result<(), DriverError> {
+    let released = match interface {
+        Some(interface) => interface.release().await.map_err(network_failed),
+        None => Ok(()),
+    };
+    if let Some(place) = cgroup {
+        on_own_thread(move || place.remove()).await.map_err(cgroup_failed)?;
+    }
+    released
+}
+
+fn network_failed(error: NetworkError) -> DriverError {
+    DriverError::backend("the guest's network", error.to_string())
 }
 
 fn cgroup_failed(error: CgroupError) -> DriverError {

@@ -1,13 +1,15 @@
 //! From a guest's settings to an emulator's command line.
 
+use std::fs;
 use std::path::PathBuf;
 
-use micrun_image_spec::board::{BoardProfile, ExitConvention};
+use micrun_image_spec::board::{BoardProfile, ExitConvention, Nic};
 use micrun_image_spec::firmware::Arch;
 use micrun_image_spec::units::Mib;
 
 use super::lost::root_name;
 use crate::cgroup::{Limits, Place};
+use crate::network::PodInterface;
 use crate::pedestal::node::BOARDS_DIR;
 use crate::pedestal::{GuestSpec, Node, PlanError};
 use crate::resources::Resources;
@@ -37,6 +39,8 @@ pub struct QemuPlan {
     pub cgroup: Option<Place>,
     /// What it is limited to there.
     pub limits: Limits,
+    /// The pod's interface, and what the guest sees of it.
+    pub network: Option<(PodInterface, Nic)>,
 }
 
 impl QemuPlan {
@@ -53,7 +57,21 @@ impl QemuPlan {
                 "use an image for another pedestal, or give the board profile a `qemu` section",
             ));
         };
+        let network = match (&spec.interface, qemu.nic) {
+            (None, _) => None,
+            (Some(interface), Some(nic)) => Some((interface.clone(), nic)),
+            (Some(_), None) => {
+                return Err(PlanError::new(
+                    format!(
+                        "board {} has no network interface, so its guest cannot have the pod's",
+                        board.name
+                    ),
+                    "leave the annotation container.network out, or name one in the board profile (`nic`)",
+                ));
+            }
+        };
         let memory = spec.resources.memory.unwrap_or(qemu.memory);
+        fits(memory, &fs::read_to_string("/proc/meminfo").unwrap_or_default())?;
         let mut arguments: Vec<String> = FIXED_ARGUMENTS.map(str::to_owned).into();
         let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
         option("-name", spec.key.id.to_string());
@@ -76,7 +94,29 @@ impl QemuPlan {
             root_name: root_name(&spec.key),
             cgroup: spec.cgroup.as_ref().map(|path| Place::new(path, &node.cgroups, &node.systemd)),
             limits: limits(&spec.resources),
+            network,
         })
+    }
+}
+
+impl QemuPlan {
+    /// The pod's interface, where the guest gets it.
+    pub fn interface(&self) -> Option<PodInterface> {
+        self.network.as_ref().map(|(interface, _)| interface.clone())
+    }
+}
+
+/// No guest can have more than all of the node's memory (proc(5), `MemTotal`). QEMU would fail, and not say what to do.
+fn fits(memory: Mib, meminfo: &str) -> Result<(), PlanError> {
+    let total = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.strip_suffix("kB")?.trim().parse().ok());
+    match total.map(|kib: u64| kib / 1024) {
+        Some(there) if u64::from(memory.0) > there => Err(PlanError::new(
+            format!("the guest is to have {} MiB of memory, and the whole node has {there} MiB", memory.0),
+            "lower the container's memory limit, or choose a larger node",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -171,6 +211,7 @@ mod tests {
             resources: Resources { memory, ..resources },
             trace: None,
             cgroup: None,
+            interface: None,
         }
     }
 
@@ -224,6 +265,15 @@ mod tests {
     }
 
     #[test]
+    fn more_memory_than_the_node_has_is_refused_with_both_numbers() {
+        let meminfo = "MemTotal:        2048000 kB\nMemFree:            1024 kB\n";
+        assert!(fits(Mib(2000), meminfo).is_ok());
+        let said = fits(Mib(2001), meminfo).unwrap_err().to_string();
+        assert!(said.contains("2001 MiB") && said.contains("has 2000 MiB; lower"), "{said}");
+        assert!(fits(Mib(2001), "").is_ok(), "a node that does not say what it has");
+    }
+
+    #[test]
     fn a_guest_is_told_its_trace_where_its_machine_can() {
         let (_dir, node) = node(&["qemu-system-aarch64", "qemu-system-arm"]);
         let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -236,6 +286,21 @@ mod tests {
         assert!(told("qemu_arm64", trace));
         assert!(!told("qemu_arm64", None), "there is none");
         assert!(!told("qemu_cortex_m3", trace), "QEMU's lm3s6965evb has no fw_cfg and would not start");
+    }
+
+    #[test]
+    fn the_pods_interface_is_for_boards_that_have_one() {
+        let (_dir, node) = node(&["qemu-system-aarch64", "qemu-system-arm", "qemu-system-i386"]);
+        let plan =
+            |board, interface| QemuPlan::new(&GuestSpec { interface, ..spec(Some(board), None) }, &node);
+        let pod: Option<PodInterface> = serde_json::from_value("/run/netns/p".into()).unwrap();
+        for (board, nic) in [("qemu_arm64", Nic::VirtioNetDevice), ("qemu_x86", Nic::E1000)] {
+            let (interface, with) = plan(board, pod.clone()).unwrap().network.unwrap();
+            assert_eq!((Some(interface), with), (pod.clone(), nic), "{board}");
+            assert!(plan(board, None).unwrap().network.is_none(), "nobody asked for it");
+        }
+        let said = plan("qemu_cortex_m3", pod).unwrap_err().to_string();
+        assert!(said.starts_with("board qemu_cortex_m3 has no network interface"), "{said}");
     }
 
     #[test]

@@ -150,6 +150,7 @@ mod tests {
             resources,
             trace: None,
             cgroup: None,
+            interface: None,
         }
     }
 

@@ -29,6 +29,7 @@ fn spec(lines: &str, asked: &Asked) -> GuestSpec {
         pedestal_conf: settings.pedestal_conf.is_some().then(|| "/run/x/pedestal.conf".into()),
         resources: Resources::plan(&settings.wishes, asked, &CpuSet::first(8), None).unwrap(),
         cgroup: None,
+        interface: None,
         settings,
         trace: None,
     }

@@ -43,7 +43,7 @@ struct Arguments {
 enum Command {
     /// Packs U-Boot and our test firmware, runs them under a private containerd, leaves you at a prompt
     Demo(demo::Arguments),
-    /// Runs the tests: lint, unit, layer, fuzz, e2e, system, or all of them in this order
+    /// Runs the tests: lint, unit, layer, fuzz, e2e, pods, system, or all of them in this order
     Test(test::Arguments),
     /// Boots the arm64 node of the system tests and gives you a shell in it
     Node,

@@ -17,6 +17,7 @@ use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::shim_async::{Client, Events, TaskClient, create_events};
 use containerd_shim_protos::ttrpc::r#async::{Server, TtrpcContext};
 use containerd_shim_protos::ttrpc::{self, context};
+use micrun_testkit::etc::{CONF, OwnEtc, write};
 use micrun_testkit::firmware::OURS_RISCV64;
 use micrun_testkit::leftovers::Baseline;
 use micrun_testkit::namespace::{Namespace, Process};
@@ -27,6 +28,7 @@ use nix::unistd::mkfifo;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::kill_process;
+use crate::network::ALLOW;
 
 /// A generous deadline for one call.
 const CALL: Duration = Duration::from_secs(20);
@@ -48,6 +50,8 @@ pub struct Bare {
     pub scratch: tempfile::TempDir,
     /// containerd's namespace.
     pub containers: String,
+    /// The network namespace of the containers, whose interface they ask for; none unless somebody sets it.
+    pub network: Option<PathBuf>,
     shim: PathBuf,
     image: PathBuf,
     baseline: Baseline,
@@ -101,7 +105,49 @@ impl Bare {
         })?;
         let baseline = Baseline::of(&namespace)?;
         let shim = shims.join(SHIM);
-        Ok(Bare { namespace, scratch, containers, shim, image, baseline, events, runtime, _server: server })
+        let network = None;
+        Ok(Bare {
+            namespace,
+            scratch,
+            containers,
+            network,
+            shim,
+            image,
+            baseline,
+            events,
+            runtime,
+            _server: server,
+        })
+    }
+
+    /// The same place, with a pod's network whose interface every container asks for and gets.
+    pub fn with_network(mut self) -> Result<Bare> {
+        let _ = OwnEtc::new(&self.namespace)?;
+        write(&self.namespace, CONF, ALLOW)?;
+        let network = self.scratch.path().join("network");
+        std::fs::write(&network, "")?;
+        let script =
+            "ip link add eth0 type veth peer name peer && ip link set eth0 up && ip link set peer up";
+        let mut command = Command::new("unshare");
+        command.arg(format!("--net={}", network.display())).args(["sh", "-c", script]);
+        let status = self.namespace.spawn(&mut command)?.wait()?;
+        ensure!(status.success(), "cannot make a network namespace");
+        self.network = Some(network);
+        self.baseline = Baseline::of(&self.namespace)?;
+        Ok(self)
+    }
+
+    /// What a guest could have left in its pod's network.
+    fn left_in_network(&self) -> Result<Vec<String>> {
+        let Some(network) = &self.network else { return Ok(Vec::new()) };
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", network.display())).stdout(Stdio::piped());
+        command.args(["sh", "-c", "ip -o link show; tc qdisc show"]);
+        let output = self.namespace.spawn(&mut command)?.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(said.contains("eth0"), "this is no pod's network: {said}");
+        let left = |line: &&str| line.contains("micrun") || line.contains("ingress");
+        Ok(said.lines().filter(left).map(|line| format!("network {line}")).collect())
     }
 
     /// Waits for a call.
@@ -116,11 +162,15 @@ impl Bare {
             std::fs::remove_dir_all(&bundle)?;
         }
         std::fs::create_dir_all(bundle.join("rootfs"))?;
-        let config = serde_json::json!({
+        let mut config = serde_json::json!({
             "ociVersion": "1.0.2",
             "root": {"path": "rootfs"},
             "linux": {"cgroupsPath": format!("/{}/{id}", self.containers)},
         });
+        if let Some(network) = &self.network {
+            config["linux"]["namespaces"] = serde_json::json!([{"type": "network", "path": network}]);
+            config["annotations"] = serde_json::json!({"org.openeuler.micrun.container.network": "pod"});
+        }
         std::fs::write(bundle.join("config.json"), config.to_string())?;
         mkfifo(&bundle.join("log"), Mode::S_IRWXU)?;
         Ok(bundle)
@@ -286,6 +336,7 @@ impl Bare {
         let mut left = Vec::new();
         let clean = wait::within(SETTLE, "nothing to be left", || {
             left = self.baseline.compare(&self.namespace, &self.containers, |_| false)?;
+            left.extend(self.left_in_network()?);
             Ok(left.is_empty().then_some(()))
         });
         clean.with_context(|| format!("left behind:\n  {}", left.join("\n  ")))

@@ -1,24 +1,20 @@
 //! A node's own configuration: what it allows, what it denies, and what `micrun explain` says about it.
 
-use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use micrun_testkit::etc::{CONF, OwnEtc, write};
 use micrun_testkit::firmware::OURS_ARM64;
-use micrun_testkit::shell;
 
 use crate::node::{Stage, Story};
 use crate::story;
 
-const CONF: &str = "/etc/mica/micrun/micrun.conf";
-
 pub fn stories() -> Vec<Story> {
     vec![story("a node's configuration denies, allows and explains", |stage| {
         stage.import_firmware(&OURS_ARM64)?;
-        let etc = OwnEtc::new(stage)?;
+        let etc = OwnEtc::new(stage.namespace())?;
         let told = tell(stage);
-        etc.end(stage)?;
+        etc.end(stage.namespace())?;
         told
     })]
 }
@@ -29,11 +25,11 @@ fn tell(stage: &Stage<'_>) -> Result<()> {
     let options = ["--annotation", annotation.as_str()];
 
     refused(stage, &options, &["config_path", pod, "[policy.allow]", CONF])?;
-    write(stage, CONF, "[guest]\nmemroy = 32\n")?;
+    write(stage.namespace(), CONF, "[guest]\nmemroy = 32\n")?;
     refused(stage, &[], &[&format!("{CONF}:2:1"), "did you mean `guest.memory`?"])?;
-    write(stage, CONF, "[policy.allow]\nconfig_path = [\"/etc/mica/micrun/pods/*\"]\n")?;
+    write(stage.namespace(), CONF, "[policy.allow]\nconfig_path = [\"/etc/mica/micrun/pods/*\"]\n")?;
     // Not the weight: ctr asks for shares, and that counts for more.
-    write(stage, pod, "[guest]\ncapacity = 50\n")?;
+    write(stage.namespace(), pod, "[guest]\ncapacity = 50\n")?;
 
     let id = "allowed-one";
     let run = stage.try_run_detached(&OURS_ARM64.image(), id, &options)?;
@@ -76,40 +72,4 @@ fn explain(stage: &Stage<'_>, id: &str) -> Result<String> {
     let table = String::from_utf8_lossy(&output.stdout);
     let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     Ok(lines.collect::<Vec<_>>().join("\n"))
-}
-
-/// Writes a file where the node's shims see it, and nobody else.
-fn write(stage: &Stage<'_>, path: &str, text: &str) -> Result<()> {
-    stage.namespace().inside(|| {
-        let folder = Path::new(path).parent().context("a file has a folder")?;
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        fs::write(path, text).with_context(|| format!("cannot write {path}"))
-    })
-}
-
-/// An `/etc` of the node's own: what is written there stays in its namespace.
-struct OwnEtc;
-
-/// Where its changes are, on the namespace's own tmpfs.
-const CHANGES: &str = "/run/micrun-test-etc";
-
-impl OwnEtc {
-    fn new(stage: &Stage<'_>) -> Result<OwnEtc> {
-        stage.namespace().inside(|| {
-            for folder in ["upper", "work"] {
-                fs::create_dir_all(Path::new(CHANGES).join(folder))
-                    .context("cannot make a folder on /run")?;
-            }
-            let options = format!("lowerdir=/etc,upperdir={CHANGES}/upper,workdir={CHANGES}/work");
-            shell::quietly(Command::new("mount").args(["-t", "overlay", "-o", &options, "overlay", "/etc"]))
-        })?;
-        Ok(OwnEtc)
-    }
-
-    fn end(self, stage: &Stage<'_>) -> Result<()> {
-        stage.namespace().inside(|| {
-            shell::quietly(Command::new("umount").args(["--lazy", "/etc"]))?;
-            fs::remove_dir_all(CHANGES).context("cannot remove what was changed in /etc")
-        })
-    }
 }

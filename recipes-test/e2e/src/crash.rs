@@ -68,6 +68,7 @@ pub fn disarm(namespace: &Namespace) -> Result<()> {
 
 fn killed_at(shims: &Path, product: &Product, point: &str) -> Result<()> {
     let bare = Bare::new(shims, product)?;
+    let bare = if point.starts_with("network: ") { bare.with_network()? } else { bare };
     // containerd has `delete` clean up, however often.
     die(&bare, point)?;
     bare.delete(ID).context("the first time")?;

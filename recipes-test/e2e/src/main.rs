@@ -10,6 +10,7 @@
 //! - [`lifecycle`]: terminals, signals, exit codes, and what becomes of whom when something dies
 //! - [`engines`]: the calls and streams of nerdctl and CRI, through containerd's API
 //! - [`load`]: images that the builder puts into containerd itself
+//! - [`network`]: guests on their pods' interfaces
 //! - [`pods`]: containers that share a shim
 //! - [`recovery`]: containerd and shims are killed under guests
 //! - [`refusals`]: images that must not run, and what the user is told
@@ -30,6 +31,7 @@ mod guests;
 mod import;
 mod lifecycle;
 mod load;
+mod network;
 mod node;
 mod pods;
 mod recovery;
@@ -112,6 +114,7 @@ fn stories() -> Vec<Story> {
     stories.extend(import::stories());
     stories.extend(lifecycle::stories());
     stories.extend(load::stories());
+    stories.extend(network::stories());
     stories.extend(pods::stories());
     stories.extend(configuration::stories());
     stories.extend(recovery::stories());

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::cri::Settings;
 use crate::events::Events;
 use crate::leftovers::Baseline;
 use crate::namespace::Namespace;
@@ -26,6 +27,8 @@ pub struct Containerd {
     pub(crate) namespace: Namespace,
     daemon: Option<Child>,
     path: OsString,
+    /// In whose cgroups its containers are.
+    cgroup: String,
     containers: String,
     /// What containerd finds in its environment beside ours.
     environment: Vec<(String, String)>,
@@ -39,34 +42,75 @@ impl Containerd {
     /// # Errors
     /// If the namespace cannot be made or containerd does not come up: then with the end of its log.
     pub fn start(release: &Release, shims: &Path) -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let containers = format!("micrun-{}-{count}", std::process::id());
-        let namespace = Namespace::new(&containers)?;
+        let cgroup = unique();
+        let namespace = Namespace::new(&cgroup)?;
+        let mut containerd = Self::within(namespace, release, shims, &cgroup, &cgroup)?;
+        containerd.write_config(&configuration())?;
+        containerd.launch()?;
+        containerd.run_ctr(["namespace", "create", &containerd.containers])?;
+        containerd.begin()?;
+        Ok(containerd)
+    }
+
+    /// Starts one that serves CRI, with a network of its own.
+    ///
+    /// # Errors
+    /// As [`Containerd::start`].
+    pub fn with_cri(release: &Release, shims: &Path, settings: &Settings) -> Result<Self> {
+        let cgroup = unique();
+        let namespace = Namespace::with_network(&cgroup)?;
+        let mut containerd = Self::within(namespace, release, shims, crate::cri::CONTAINERS, &cgroup)?;
+        containerd.write_config(&settings.configuration(&containerd)?)?;
+        containerd.launch()?;
+        containerd.begin()?;
+        Ok(containerd)
+    }
+
+    fn within(
+        namespace: Namespace,
+        release: &Release,
+        shims: &Path,
+        containers: &str,
+        cgroup: &str,
+    ) -> Result<Self> {
         let own = std::env::var_os("PATH").unwrap_or_default();
         let folders = [shims.to_owned(), release.bin.clone()].into_iter();
         let path = std::env::join_paths(folders.chain(std::env::split_paths(&own)))
             .context("a folder of the shim holds a colon")?;
-        let mut containerd = Self {
+        let containerd = Self {
             release: release.clone(),
             namespace,
             daemon: None,
             path,
-            containers,
+            cgroup: cgroup.to_owned(),
+            containers: containers.to_owned(),
             environment: Vec::new(),
             events: None,
             baseline: Baseline::default(),
         };
         let home = containerd.namespace.path(HOME);
         std::fs::create_dir(&home).with_context(|| format!("cannot create {}", home.display()))?;
-        let config = home.join("config.toml");
-        std::fs::write(&config, configuration())
-            .with_context(|| format!("cannot write {}", config.display()))?;
-        containerd.launch()?;
-        containerd.run_ctr(["namespace", "create", &containerd.containers])?;
-        containerd.events = Some(Events::follow(&containerd)?);
-        containerd.baseline = Baseline::of(&containerd.namespace)?;
         Ok(containerd)
+    }
+
+    fn write_config(&self, text: &str) -> Result<()> {
+        let config = self.namespace.path(HOME).join("config.toml");
+        std::fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))
+    }
+
+    /// Follows its events, and takes what there is for its own.
+    fn begin(&mut self) -> Result<()> {
+        self.events = Some(Events::follow(self)?);
+        self.keep()
+    }
+
+    /// What there is now is no leftover: images that several stories use.
+    ///
+    /// # Errors
+    /// If containerd does not answer.
+    pub fn keep(&mut self) -> Result<()> {
+        self.baseline = Baseline::of(&self.namespace)?.and_known(self.known()?);
+        Ok(())
     }
 
     /// Kills the daemon, as an upgrade or a crash does, and starts it again. Shims and guests stay.
@@ -152,6 +196,11 @@ impl Containerd {
         &self.containers
     }
 
+    /// The folder below those of the cgroup hierarchies in which its containers are.
+    pub fn cgroup(&self) -> &str {
+        &self.cgroup
+    }
+
     /// Where it runs.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
@@ -204,7 +253,13 @@ impl Drop for Containerd {
     }
 }
 
-/// Read by all series (2.x converts version 2). Without CRI, which none of these tests use; `opt` would otherwise
+/// A name that no other containerd of the machine has.
+fn unique() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("micrun-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Read by all series (2.x converts version 2). Without CRI, which needs more ([`Settings`]); `opt` would otherwise
 /// create a folder on the machine. The restart monitor looks every ten seconds where nobody says otherwise.
 fn configuration() -> String {
     format!(

@@ -18,6 +18,8 @@ const SETTLE: Duration = Duration::from_secs(15);
 pub struct Baseline {
     mounts: BTreeSet<String>,
     files: BTreeSet<PathBuf>,
+    /// What containerd knew, a line each.
+    known: BTreeSet<String>,
 }
 
 impl Baseline {
@@ -27,18 +29,23 @@ impl Baseline {
     /// If `/proc` cannot be read.
     pub fn of(namespace: &Namespace) -> Result<Self> {
         let mounts = namespace.mounts()?.into_iter().collect();
-        Ok(Self { mounts, files: files(&namespace.path("/run")) })
+        Ok(Self { mounts, files: files(&namespace.path("/run")), known: BTreeSet::new() })
     }
 
-    /// What is in the namespace now and was not then: processes, mounts, files below `/run`, and cgroups of containerd's
-    /// namespace `containers`.
+    /// With what containerd knows, a line each.
+    pub(crate) fn and_known(self, known: impl IntoIterator<Item = String>) -> Self {
+        Self { known: known.into_iter().collect(), ..self }
+    }
+
+    /// What is in the namespace now and was not then: processes, mounts, files below `/run`, and cgroups in folders that are
+    /// called `cgroup`.
     ///
     /// # Errors
     /// If `/proc` cannot be read.
     pub fn compare(
         &self,
         namespace: &Namespace,
-        containers: &str,
+        cgroup: &str,
         is_own: impl Fn(u32) -> bool,
     ) -> Result<Vec<String>> {
         let mut left = Vec::new();
@@ -53,7 +60,7 @@ impl Baseline {
         for file in files(&run).difference(&self.files) {
             left.push(format!("file /run/{}", file.strip_prefix(&run).unwrap_or(file).display()));
         }
-        left.extend(cgroups(Path::new("/sys/fs/cgroup"), containers, 0));
+        left.extend(cgroups(Path::new("/sys/fs/cgroup"), cgroup, 0));
         Ok(left)
     }
 }
@@ -81,7 +88,7 @@ impl Containerd {
             processes: self.namespace.processes()?.len(),
             mounts: self.namespace.mounts()?.len(),
             files: files(&self.namespace.path("/run")).len(),
-            cgroups: cgroups(Path::new("/sys/fs/cgroup"), self.containers(), 0).len(),
+            cgroups: cgroups(Path::new("/sys/fs/cgroup"), self.cgroup(), 0).len(),
         })
     }
 
@@ -103,16 +110,23 @@ impl Containerd {
     }
 
     fn look(&self) -> Result<Vec<String>> {
-        let mut left = self.baseline.compare(&self.namespace, self.containers(), |pid| self.is_own(pid))?;
-        for (what, known) in [
+        let mut left = self.baseline.compare(&self.namespace, self.cgroup(), |pid| self.is_own(pid))?;
+        left.extend(self.known()?.into_iter().filter(|line| !self.baseline.known.contains(line)));
+        Ok(left)
+    }
+
+    /// What containerd knows of containers and images, a line each.
+    pub(crate) fn known(&self) -> Result<Vec<String>> {
+        let mut known = Vec::new();
+        for (what, names) in [
             ("task", self.list(["task", "ls", "-q"])?),
             ("container", self.list(["container", "ls", "-q"])?),
             ("image", self.list(["image", "ls", "-q"])?),
             ("snapshot", self.snapshots()?),
         ] {
-            left.extend(known.iter().map(|name| format!("{what} {name}")));
+            known.extend(names.iter().map(|name| format!("{what} {name}")));
         }
-        Ok(left)
+        Ok(known)
     }
 
     fn snapshots(&self) -> Result<Vec<String>> {
@@ -138,12 +152,16 @@ fn files(run: &Path) -> BTreeSet<PathBuf> {
 }
 
 /// The folders that exist per container: `<kit>/{root,state}/io.containerd.runtime.v2.task/<namespace>/<id>`,
-/// `micrun/<namespace>/<id>`, `containerd/fifo/<number>`.
+/// `micrun/<namespace>/<id>`, `containerd/fifo/<number>`; and those of pods, which CRI and the Sandbox service keep.
 fn is_of_one_container(path: &Path) -> bool {
     let names: Vec<_> = path.iter().filter_map(|name| name.to_str()).collect();
     matches!(
         names[..],
-        ["kit", _, "io.containerd.runtime.v2.task", _, _] | ["micrun", _, _] | ["containerd", "fifo", _]
+        ["kit", _, "io.containerd.runtime.v2.task", _, _]
+            | ["kit", "state", "io.containerd.sandbox.controller.v1.shim", _, _]
+            | ["kit", "state", "io.containerd.grpc.v1.cri", "sandboxes" | "containers", _]
+            | ["micrun", _, _]
+            | ["containerd", "fifo", _]
     )
 }
 
@@ -158,20 +176,20 @@ fn walk(dir: &Path, visit: &mut impl FnMut(&Path, bool)) {
     }
 }
 
-/// Cgroups of single containers: `/<namespace>/<id>` in any hierarchy.
-fn cgroups(dir: &Path, containers: &str, depth: u32) -> Vec<String> {
+/// Cgroups of single containers: `/<cgroup>/<id>` in any hierarchy.
+fn cgroups(dir: &Path, cgroup: &str, depth: u32) -> Vec<String> {
     let mut left = Vec::new();
     for entry in dir.read_dir().into_iter().flatten().flatten() {
         let path = entry.path();
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        if entry.file_name() == containers {
+        if entry.file_name() == cgroup {
             let inner = path.read_dir().into_iter().flatten().flatten();
             let inner = inner.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
             left.extend(inner.map(|entry| format!("cgroup {}", entry.path().display())));
         } else if depth < 2 {
-            left.extend(cgroups(&path, containers, depth + 1));
+            left.extend(cgroups(&path, cgroup, depth + 1));
         }
     }
     left

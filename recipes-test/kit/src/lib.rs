@@ -12,9 +12,12 @@
 //! - [`namespace`]: a place of its own for a containerd; whatever runs there dies with it
 //! - [`containerd`]: a private containerd, its [`ctr`], and what a test left behind ([`leftovers`])
 //! - [`client`]: containerd's API as engines use it, with streams of one's own
+//! - [`cri`]: a containerd that serves Kubernetes, and what kubelet asks of it
+//! - [`etc`]: a node's own configuration, which its namespace alone sees
 //! - [`events`]: what containerd says happened, exit statuses among it
 //! - [`product`]: builds the shim, the image builder and the test firmware; packs images
 //! - [`firmware`]: the firmware that tests run, and what each one says
+//! - [`image`]: images of Linux programs
 //! - [`console`]: talk to a guest through `ctr`
 //! - [`node`]: an arm64 machine with Xen, and what one can do in it
 //! - [`ttrpc`]: one request to a shim, without a containerd between
@@ -25,10 +28,13 @@ pub mod client;
 pub mod console;
 pub mod containerd;
 pub mod crates;
+pub mod cri;
 pub mod cross;
 pub mod ctr;
+pub mod etc;
 pub mod events;
 pub mod firmware;
+pub mod image;
 pub mod leftovers;
 pub mod namespace;
 pub mod node;

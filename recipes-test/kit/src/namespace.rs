@@ -4,6 +4,8 @@
 //! sockets and state, whatever containerd is told. All of it, daemons included, dies with the namespace's first
 //! process, and that one ends when this program closes the pipe it reads from: on drop, on an error, on Ctrl-C and
 //! on `kill -9` alike. So nothing that a test starts can outlive it.
+//!
+//! One that is made [with a network](Namespace::with_network) has interfaces of its own, too: those of pods end with it.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -35,13 +37,28 @@ done
 find /sys/fs/cgroup -depth -type d -name "$1" -exec rmdir {} + 2>/dev/null
 "#;
 
-/// A PID and mount namespace.
+/// What comes before that where there is a network: an interface for what listens on loopback, and a `/var/lib` whose changes go
+/// to the tmpfs, since CNI's library (libcni, `CacheDir`) notes there what it made.
+const NETWORK: &str = r#"
+set -e
+mount --make-rprivate /
+/sbin/ip link set lo up
+mount -t tmpfs -o mode=755 tmpfs /mnt
+mkdir /mnt/upper /mnt/work
+mount -t overlay -o lowerdir=/var/lib,upperdir=/mnt/upper,workdir=/mnt/work overlay /var/lib
+"#;
+
+/// What CNI's library knows of networks, inside.
+pub const NETWORKS: &str = "/var/lib/cni";
+
+/// A PID and mount namespace, with or without a network.
 #[derive(Debug)]
 pub struct Namespace {
     first: Child,
     /// Closing it ends everything inside.
     lifeline: Option<ChildStdin>,
-    mounts: File,
+    /// In the order in which they are entered.
+    namespaces: Vec<(File, CloneFlags)>,
     pids: File,
 }
 
@@ -64,13 +81,31 @@ impl Namespace {
     /// # Errors
     /// If this is not root, or the machine (often a container) forbids namespaces or mounts.
     pub fn new(cgroup: &str) -> Result<Self> {
+        let own = [("mnt", CloneFlags::CLONE_NEWNS), ("pid", CloneFlags::CLONE_NEWPID)];
+        Self::of(&own, FIRST_PROCESS, cgroup)
+    }
+
+    /// One that has a network of its own, with nothing but a loopback interface.
+    ///
+    /// # Errors
+    /// As [`Namespace::new`].
+    pub fn with_network(cgroup: &str) -> Result<Self> {
+        let own = [
+            ("net", CloneFlags::CLONE_NEWNET),
+            ("mnt", CloneFlags::CLONE_NEWNS),
+            ("pid", CloneFlags::CLONE_NEWPID),
+        ];
+        Self::of(&own, &[NETWORK, FIRST_PROCESS].concat(), cgroup)
+    }
+
+    fn of(own: &[(&str, CloneFlags)], first_process: &str, cgroup: &str) -> Result<Self> {
         ensure!(packages::is_root(), "a private containerd needs root: run this as root or with sudo");
         let mut command = Command::new("bash");
-        command.args(["-c", FIRST_PROCESS, "micrun-testkit", cgroup]);
+        command.args(["-c", first_process, "micrun-testkit", cgroup]);
         // A process group of its own: Ctrl-C is for us, and our end ends it.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut first = on_a_thread(|| {
-            unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
+            unshare(own.iter().fold(CloneFlags::CLONE_FS, |all, (_, flag)| all | *flag))
                 .context("this machine lets nobody make a namespace (in a container, run it privileged)")?;
             command.spawn().context("cannot start bash")
         })?;
@@ -86,9 +121,11 @@ impl Namespace {
             let path = format!("/proc/{}/ns/{name}", first.id());
             File::open(&path).with_context(|| format!("cannot open {path}"))
         };
-        let (mounts, pids) = (open("mnt")?, open("pid")?);
+        let namespaces =
+            own.iter().map(|(name, flag)| Ok((open(name)?, *flag))).collect::<Result<Vec<_>>>()?;
+        let pids = open("pid")?;
         let lifeline = first.stdin.take();
-        Ok(Self { first, lifeline, mounts, pids })
+        Ok(Self { first, lifeline, namespaces, pids })
     }
 
     /// Runs `job` inside: files that it opens, sockets it connects to and processes it starts are the namespace's.
@@ -98,8 +135,9 @@ impl Namespace {
     pub fn inside<T: Send>(&self, job: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         on_a_thread(|| {
             unshare(CloneFlags::CLONE_FS).context("cannot unshare the working directory")?;
-            setns(&self.mounts, CloneFlags::CLONE_NEWNS).context("cannot enter the mount namespace")?;
-            setns(&self.pids, CloneFlags::CLONE_NEWPID).context("cannot enter the PID namespace")?;
+            for (namespace, kind) in &self.namespaces {
+                setns(namespace, *kind).with_context(|| format!("cannot enter a namespace ({kind:?})"))?;
+            }
             job()
         })
     }

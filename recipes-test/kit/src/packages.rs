@@ -56,6 +56,14 @@ pub static GUESTS: [Need; 6] = [
     file(&["opensbi"], "/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_jump.elf"),
 ];
 
+/// Makes networks to try guests on.
+pub static NETWORK: [Need; 1] = [NETWORK_TOOLS];
+
+/// Gives pods a network.
+pub static PODS: [Need; 2] = [file(&["containernetworking-plugins"], crate::cri::PTP), NETWORK_TOOLS];
+
+const NETWORK_TOOLS: Need = file(&["iproute2"], "/sbin/ip");
+
 /// Makes images that the builder refuses to make, and is measured beside it.
 pub static IMAGES: [Need; 1] = [program(&["umoci"], "umoci")];
 

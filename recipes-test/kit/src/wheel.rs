@@ -35,6 +35,10 @@ pub const KAS: Wheel = Wheel { package: "kas", version: "5.5", program: "kas", s
 pub const OELINT: Wheel =
     Wheel { package: "oelint-adv", version: "9.11.2", program: "oelint-adv", sources: "" };
 
+/// Validates Kubernetes objects, and carries the schemas of its releases.
+pub const KUBERNETES: Wheel =
+    Wheel { package: "kubernetes-validate", version: "1.37.0", program: "kubernetes-validate", sources: "" };
+
 impl Wheel {
     /// The program's path; fetched once.
     ///

@@ -2,9 +2,11 @@
 //!
 //! - [`shim`]: the shim beside both of runc's
 //! - [`report`]: the table, and what the targets say
+//! - [`pods`]: pods of guests beside pods of Linux programs
 //! - [`builder`]: the image builder beside umoci and buildah
 
 mod builder;
+mod pods;
 mod report;
 mod shim;
 
@@ -43,6 +45,8 @@ pub struct Arguments {
 enum Part {
     /// The shim beside runc's: starts, ends, consoles, idle containers, a hundred of them
     Shim,
+    /// Pods of guests beside pods that runc runs: kubelet's calls, memory, the gap of an update
+    Pods,
     /// The image builder beside umoci and buildah: 1 MB, 16 MB and 256 MB
     Builder,
 }
@@ -78,6 +82,10 @@ fn prepare(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     if arguments.has(Part::Shim) {
         shim::prepare(workspace)?;
     }
+    if arguments.has(Part::Pods) {
+        packages::ensure("the benchmark of pods", &[&packages::PODS])?;
+        pods::prepare(workspace)?;
+    }
     Ok(())
 }
 
@@ -85,20 +93,25 @@ fn measure(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let product = Product::find(workspace, Profile::Release)?;
     let runs = arguments.runs;
     let shim = arguments.has(Part::Shim).then(|| shim::run(workspace, &product, runs)).transpose()?;
+    let pods = arguments.has(Part::Pods).then(|| pods::run(workspace, &product, runs)).transpose()?;
     let builder =
         arguments.has(Part::Builder).then(|| builder::run(workspace, &product, runs)).transpose()?;
     if arguments.json {
         let numbers = json!({
             "shim": shim.as_ref().map(report::Report::to_json),
+            "pods": pods.as_ref().map(report::Report::to_json),
             "builder": builder.as_ref().map(builder::Table::to_json),
         });
         println!("{}", serde_json::to_string_pretty(&numbers).context("cannot print the numbers")?);
     } else {
-        shim.iter().for_each(report::Report::print_table);
+        shim.iter().chain(&pods).for_each(report::Report::print_table);
         builder.iter().for_each(builder::Table::print);
     }
-    let missed =
-        shim.iter().flat_map(|report| report.missed()).chain(builder.iter().flat_map(|table| table.missed()));
+    let missed = shim
+        .iter()
+        .chain(&pods)
+        .flat_map(|report| report.missed())
+        .chain(builder.iter().flat_map(|table| table.missed()));
     let missed: Vec<&str> = missed.collect();
     ensure!(missed.is_empty(), "these targets are missed: {}", missed.join(", "));
     Ok(())

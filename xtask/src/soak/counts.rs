@@ -56,6 +56,7 @@ impl Counts {
             count("node: mounts", node.mounts as u64, Growth::Nothing),
             count("node: files below /run", node.files as u64, Growth::Nothing),
             count("node: cgroups of containers", node.cgroups as u64, Growth::Nothing),
+            count("node: addresses of pods", containerd.addresses()?.len() as u64, Growth::Nothing),
         ]))
     }
 

@@ -1,11 +1,13 @@
 //! Fuzz for a long time; then start, kill and delete for a long time, and after each round nothing may be left. Or do it
 //! so many times, and nothing may have grown.
 //!
-//! - [`cycles`]: a number of cycles
+//! - [`cycles`]: a number of cycles of containers
+//! - [`pods`]: a number of cycles of pods
 //! - [`counts`]: what is counted before and after them
 
 mod counts;
 mod cycles;
+mod pods;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -30,7 +32,8 @@ const BATCH: usize = 8;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  cargo xtask soak                one hour\n  cargo xtask soak --minutes 1 --fuzz 0\n  \
-                        cargo xtask soak --cycles 500   ten minutes\n\n\
+                        cargo xtask soak --cycles 500   ten minutes\n  \
+                        cargo xtask soak --pods 200     a quarter of an hour\n\n\
                         Ends with status 1 after a finding, or the first round that leaves something behind, or \
                         if something has grown after all cycles."
 )]
@@ -47,6 +50,11 @@ pub struct Arguments {
     /// before and after
     #[arg(long, conflicts_with_all = ["minutes", "fuzz"], value_parser = clap::value_parser!(u32).range(1..))]
     cycles: Option<u32>,
+
+    /// The same with pods, over CRI: so many with pause containers, and so many with the Sandbox service
+    #[arg(long, value_name = "CYCLES", conflicts_with_all = ["minutes", "fuzz", "cycles"],
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pods: Option<u32>,
 }
 
 /// Runs rounds until the time is over.
@@ -55,10 +63,13 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 }
 
 fn prepare(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    if arguments.fuzz > 0 && arguments.cycles.is_none() {
+    if arguments.fuzz > 0 && arguments.cycles.is_none() && arguments.pods.is_none() {
         fuzz::for_minutes(workspace, arguments.fuzz)?;
     }
     packages::ensure("the soak test", &[&packages::DEMO, &packages::GUESTS, &packages::RELEASES])?;
+    if arguments.pods.is_some() {
+        packages::ensure("pods", &[&packages::IMAGES, &packages::PODS])?;
+    }
     Product::build(workspace, Profile::Release, &[])?;
     Release::all(workspace).map(drop)
 }
@@ -67,6 +78,9 @@ fn soak(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let product = Product::find(workspace, Profile::Release)?;
     if let Some(cycles) = arguments.cycles {
         return cycles::run(workspace, &product, cycles);
+    }
+    if let Some(cycles) = arguments.pods {
+        return pods::run(workspace, &product, cycles);
     }
     let images = workspace.kit("soak")?;
     let archives = [product.pack(&FIRMWARES[0], &images)?, product.pack(&FIRMWARES[1], &images)?];

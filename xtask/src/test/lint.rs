@@ -1,4 +1,4 @@
-//! Formatting, clippy, spelling, dependencies, shell scripts, systemd's units.
+//! Formatting, clippy, spelling, dependencies, shell scripts, systemd's units, Kubernetes' YAML.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result};
 use micrun_testkit::product::cargo;
 use micrun_testkit::{Workspace, note, packages, shell, step};
 
-use super::{spelling, units};
+use super::{kubernetes, spelling, units};
 
 /// cargo-deny's version. No registry that we use has it built, so cargo builds it, once.
 const CARGO_DENY: &str = "0.20.2";
 
 pub fn run(workspace: &Workspace) -> Result<()> {
-    packages::ensure("the lints", &[&packages::LINT, &packages::WHEELS])?;
+    packages::ensure("the lints", &[&packages::LINT, &packages::WHEELS, &packages::RELEASES])?;
     check(cargo(workspace).args(["fmt", "--all", "--check"]), "`cargo fmt --all` mends it")?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     check(cargo(workspace).args(clippy), "the lines above say how")?;
@@ -22,6 +22,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     spelling::run(workspace)?;
     shellcheck(workspace)?;
     units::run(workspace)?;
+    kubernetes::run(workspace)?;
     deny(workspace)
 }
 

@@ -1,5 +1,6 @@
 //! All checks, or parts of them. Every part says what it runs; the first failure ends the whole.
 
+mod kubernetes;
 mod layer;
 mod lint;
 mod schema;
@@ -29,14 +30,14 @@ pub struct Arguments {
     #[arg(value_enum, value_name = "PART")]
     parts: Vec<Part>,
 
-    /// Handed to the end-to-end tests: a filter, or options of libtest
+    /// Handed to the tests that run guests: a filter, or options of libtest
     #[arg(last = true, value_name = "ARGUMENT")]
     trial: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Formatting, clippy, spelling, licences and duplicates of dependencies, shell scripts, systemd's units
+    /// Formatting, clippy, spelling, licences and duplicates of dependencies, shell scripts, systemd's units, Kubernetes' YAML
     Lint,
     /// Tests of single crates, without root
     Unit,
@@ -46,6 +47,8 @@ enum Part {
     Fuzz,
     /// Real containerd, real QEMU, real firmware; as root
     E2e,
+    /// Pods as kubelet runs them: real containerd over CRI, real guests; as root
+    Pods,
     /// An arm64 node with Xen, booted in QEMU, with our binaries in it; as root
     System,
 }
@@ -61,6 +64,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
             Part::Layer => layer::run(workspace, &arguments.trial)?,
             Part::Fuzz => fuzz::bounded(workspace)?,
             Part::E2e => e2e(workspace, &arguments.trial)?,
+            Part::Pods => pods(workspace, &arguments.trial)?,
             Part::System => system::run(workspace, &arguments.trial)?,
         }
         if parts.last() != Some(part) {
@@ -73,7 +77,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 fn unit(workspace: &Workspace) -> Result<()> {
     // The builder's tests pack real firmware, and read the images back with other tools.
     // RELEASES fetches the registry and the other Debian releases' programs.
-    let needs: [&[packages::Need]; 8] = [
+    let needs: [&[packages::Need]; 9] = [
         &packages::DEMO,
         &packages::GUESTS,
         &packages::IMAGES,
@@ -82,21 +86,28 @@ fn unit(workspace: &Workspace) -> Result<()> {
         &packages::WHEELS,
         &packages::RELEASES,
         &packages::INTEGRATE,
+        &packages::NETWORK,
     ];
     packages::ensure("the unit tests", &needs)?;
     let mut tests = cargo(workspace);
     tests.args(["test", "--workspace", "--no-fail-fast"]);
     let wheels = [wheel::SPDX, wheel::WEST, wheel::JSON_SCHEMA];
     let programs = wheels.iter().map(|wheel| wheel.ensure(workspace)).collect::<Result<Vec<_>>>()?;
-    tests.env("PATH", path_with(&programs)?);
+    tests.env("PATH", path_with(&kubernetes::kubectl(workspace)?, &programs)?);
     tests.env("MICRUN_SARIF_SCHEMA", schema::sarif(workspace)?);
     step(format_args!("Unit tests: {}", shell::line(&tests)));
     run_tests(&mut tests)
 }
 
 fn e2e(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
-    let needs: [&[packages::Need]; 5] =
-        [&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::KEYS, &packages::RELEASES];
+    let needs: [&[packages::Need]; 6] = [
+        &packages::DEMO,
+        &packages::GUESTS,
+        &packages::IMAGES,
+        &packages::KEYS,
+        &packages::RELEASES,
+        &packages::NETWORK,
+    ];
     packages::ensure("the end-to-end tests", &needs)?;
     Product::build(workspace, Profile::Release, &[])?;
     Product::build_with_crash_points(workspace)?;
@@ -112,11 +123,30 @@ fn e2e(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     run_tests(&mut tests)
 }
 
-/// The PATH on which these programs are found too, after the machine's own.
-fn path_with(programs: &[PathBuf]) -> Result<OsString> {
+fn pods(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    let needs: [&[packages::Need]; 5] =
+        [&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::RELEASES, &packages::PODS];
+    packages::ensure("the tests of pods", &needs)?;
+    Product::build(workspace, Profile::Release, &[])?;
+    let mut build = cargo(workspace);
+    build.args(["build", "-p", "micrun-pods"]);
+    step(format_args!("Building the tests of pods: {}", shell::line(&build)));
+    shell::run(&mut build)?;
+    Release::all(workspace)?;
+    let program = workspace.target().join("debug/micrun-pods");
+    let mut tests = as_root(workspace, program.into_os_string())?;
+    tests.args(arguments);
+    step("Tests of pods: what kubelet does, on each containerd");
+    run_tests(&mut tests)
+}
+
+/// The PATH on which one program is found in place of the machine's own, and others after those.
+fn path_with(first: &Path, programs: &[PathBuf]) -> Result<OsString> {
     let own = std::env::var_os("PATH").unwrap_or_default();
     let folders = programs.iter().filter_map(|program| program.parent()).map(Path::to_owned);
-    std::env::join_paths(std::env::split_paths(&own).chain(folders)).context("cannot extend PATH")
+    let first = first.parent().map(Path::to_owned);
+    let folders = first.into_iter().chain(std::env::split_paths(&own)).chain(folders);
+    std::env::join_paths(folders).context("cannot extend PATH")
 }
 
 /// Runs a test runner. If tests fail, its own summary is the last that the user reads.

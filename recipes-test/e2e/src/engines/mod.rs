@@ -1,5 +1,6 @@
 //! What engines do, through containerd's API and without any of them: their calls, their streams, and what they look at. There
-//! is no nerdctl package in Debian 12, and CRI wants a network; what counts for a shim is which calls come, in which order.
+//! is no nerdctl package in Debian 12; what counts for a shim is which calls come, in which order. CRI itself is driven by
+//! recipes-test/pods.
 //!
 //! - [`calls`]: every call of the Task service, in every state, with its code and its event
 //! - [`nerdctl`]: `run -d`, `-i`, `-it`, `attach`, `stop`, and hooks (pkg/taskutil, pkg/cioutil of nerdctl 2)

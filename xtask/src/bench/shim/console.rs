@@ -11,13 +11,13 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use micrun_testkit::{Containerd, Workspace, shell, step};
+use micrun_testkit::{Containerd, Workspace, image, shell, step};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::boot::our_bundle;
 use super::report::{Report, Row, median};
-use super::subject::{self, Subject, Subjects};
+use super::subject::{Subject, Subjects};
 use super::task::{Bundle, Task};
 
 /// Lines for one sample of the round trip.
@@ -78,7 +78,7 @@ fn build(workspace: &Workspace) -> Result<TempDir> {
     let folder = tempfile::Builder::new().prefix("micrun-bench-").permissions(open).tempdir();
     let folder = folder.context("cannot make a folder for the stand-in")?;
     let source = workspace.root().join("recipes-test/stand-ins/console.c");
-    subject::compile(&source, &folder.path().join(EMULATOR))?;
+    image::compile(&source, &folder.path().join(EMULATOR))?;
     Ok(folder)
 }
 

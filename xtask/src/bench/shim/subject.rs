@@ -1,16 +1,12 @@
 //! What is measured: a runtime, its shim, and an image that it runs.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use micrun_testkit::firmware::OURS_ARM64;
-use micrun_testkit::{Containerd, Product, Release, Workspace, product, shell, step};
+use micrun_testkit::{Containerd, Product, Release, Workspace, image, product, shell, step};
 
-/// A Linux program that does nothing, as our firmware does when nobody types.
-const PAUSE: &str = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n";
-
-/// The image of [`PAUSE`].
+/// The image of a Linux program that does nothing.
 const LINUX: &str = "localhost/linux:bench";
 
 /// The Rust shim of runc as published, and how its program is called.
@@ -57,7 +53,7 @@ fn rust_shim_root(workspace: &Workspace) -> Result<PathBuf> {
 /// All three; `go` is the containerd whose shim is measured.
 pub fn all(workspace: &Workspace, product: &Product, go: &Release) -> Result<Subjects> {
     let dir = workspace.kit("bench")?;
-    let archive = linux_image(&dir)?;
+    let archive = image::of_program(&dir, LINUX, &image::sleeper(&dir)?)?;
     let ours = Subject {
         name: super::OURS,
         runtime: "io.containerd.mica.v2",
@@ -74,7 +70,7 @@ pub fn all(workspace: &Workspace, product: &Product, go: &Release) -> Result<Sub
         service: "containerd.task.v2.Task",
         archive: archive.clone(),
         image: LINUX.into(),
-        program: Some("/pause"),
+        program: Some(image::PROGRAM),
     };
     let in_rust = Subject {
         name: "runc, Rust",
@@ -83,7 +79,7 @@ pub fn all(workspace: &Workspace, product: &Product, go: &Release) -> Result<Sub
         service: "containerd.task.v3.Task",
         archive,
         image: LINUX.into(),
-        program: Some("/pause"),
+        program: Some(image::PROGRAM),
     };
     Ok([ours, in_go, in_rust])
 }
@@ -99,36 +95,6 @@ pub fn folder(workspace: &Workspace, subjects: &Subjects) -> Result<PathBuf> {
             .with_context(|| format!("cannot link {}", link.display()))?;
     }
     Ok(dir)
-}
-
-fn linux_image(dir: &Path) -> Result<PathBuf> {
-    let source = dir.join("pause.c");
-    std::fs::write(&source, PAUSE).with_context(|| format!("cannot write {}", source.display()))?;
-    let program = dir.join("pause");
-    compile(&source, &program)?;
-    let layout = dir.join("linux");
-    if layout.exists() {
-        std::fs::remove_dir_all(&layout).with_context(|| format!("cannot remove {}", layout.display()))?;
-    }
-    let image = format!("{}:linux", layout.display());
-    let umoci = |arguments: &[&str]| shell::quietly(Command::new("umoci").args(arguments));
-    umoci(&["init", "--layout", &layout.to_string_lossy()])?;
-    umoci(&["new", "--image", &image])?;
-    umoci(&["insert", "--image", &image, &program.to_string_lossy(), "/pause"])?;
-    // containerd takes this annotation for the whole reference.
-    let index = layout.join("index.json");
-    let text = std::fs::read_to_string(&index).with_context(|| format!("cannot read {}", index.display()))?;
-    let text = text.replace("\"linux\"}", &format!("\"{LINUX}\"}}"));
-    ensure!(text.contains(LINUX), "umoci writes its index differently now: {text}");
-    std::fs::write(&index, text).with_context(|| format!("cannot write {}", index.display()))?;
-    let archive = dir.join("linux.oci.tar");
-    shell::quietly(Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(&layout).arg("."))?;
-    Ok(archive)
-}
-
-/// A program that needs no library.
-pub fn compile(source: &Path, program: &Path) -> Result<()> {
-    shell::quietly(Command::new("cc").args(["-static", "-O2", "-o"]).args([program, source]))
 }
 
 impl Subject {

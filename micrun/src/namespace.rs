@@ -33,13 +33,14 @@ where
     .await
 }
 
-/// Runs `work` in the mount namespace that `namespace` (a `/proc/PID/ns/mnt`) refers to.
+/// Runs `work` in the namespace of this kind that `namespace` (a `/proc/PID/ns/...`, or where one is mounted) refers to.
 ///
 /// # Errors
 ///
 /// Where the namespace cannot be entered, or what `work` itself returns.
 pub async fn within<T, E>(
     namespace: OwnedFd,
+    kind: LinkNameSpaceType,
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E>
 where
@@ -47,29 +48,9 @@ where
     E: From<std::io::Error> + Send + 'static,
 {
     on_own_thread(move || {
+        // Without it the kernel refuses mount namespaces, and network namespaces do not mind.
         unshare(UnshareFlags::FS).map_err(std::io::Error::from)?;
-        rustix::thread::move_into_link_name_space(namespace.as_fd(), None).map_err(std::io::Error::from)?;
-        work()
-    })
-    .await
-}
-
-/// Runs `work` in a network namespace.
-///
-/// # Errors
-///
-/// Where the namespace cannot be entered, or what `work` itself returns.
-pub async fn within_network<T, E>(
-    namespace: OwnedFd,
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, E>
-where
-    T: Send + 'static,
-    E: From<std::io::Error> + Send + 'static,
-{
-    on_own_thread(move || {
-        let network = Some(LinkNameSpaceType::Network);
-        rustix::thread::move_into_link_name_space(namespace.as_fd(), network)
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(kind))
             .map_err(std::io::Error::from)?;
         drop(namespace);
         work()
@@ -89,7 +70,7 @@ where
 {
     let (done, result) = oneshot::channel();
     let scope = Scope::current();
-    thread::Builder::new().name("mounts".to_owned()).spawn(move || {
+    thread::Builder::new().name("namespace".to_owned()).spawn(move || {
         // Nobody waits for the result any more when the receiver is gone.
         let _ = done.send(scope.run_now(work));
     })?;

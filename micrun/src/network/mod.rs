@@ -23,9 +23,10 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::thread::LinkNameSpaceType;
 use serde::{Deserialize, Serialize};
 
-use crate::namespace::within_network;
+use crate::namespace::within;
 use crate::remedy::remedy;
 
 mod kernel;
@@ -172,7 +173,7 @@ impl PodInterface {
     /// [`NetworkError`]; nothing has changed then.
     pub async fn attach(&self) -> Result<Tap, NetworkError> {
         let namespace = self.open()?;
-        within_network(namespace, || {
+        within(namespace, LinkNameSpaceType::Network, || {
             let netlink = Netlink::open().map_err(failed("opening a netlink socket"))?;
             let pod = find(&netlink, INTERFACE)?.ok_or(NetworkError::NoInterface)?;
             let mac = pod.mac.ok_or(NetworkError::NotEthernet)?;
@@ -203,7 +204,7 @@ impl PodInterface {
             }
             other => other?,
         };
-        let entered = within_network(namespace, || {
+        let entered = within(namespace, LinkNameSpaceType::Network, || {
             let netlink = Netlink::open().map_err(failed("opening a netlink socket"))?;
             match find(&netlink, INTERFACE)? {
                 Some(pod) => uncouple(&netlink, pod.index),

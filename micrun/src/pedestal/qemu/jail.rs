@@ -21,7 +21,7 @@ use micrun_image_spec::board::Nic;
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
-use rustix::thread::UnshareFlags;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use super::plan::{FIRMWARE_IN_JAIL, QemuPlan};
 use crate::cgroup::Cgroup;
@@ -182,7 +182,7 @@ impl Root {
             rustix::fs::open(format!("/proc/{pid}/ns/mnt"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(DriverError::io(doing()))?;
         let empty = move || self.remove_all().map_err(io::Error::from);
-        namespace::within(mounts, empty).await.map_err(DriverError::io(doing()))
+        namespace::within(mounts, LinkNameSpaceType::Mount, empty).await.map_err(DriverError::io(doing()))
     }
 
     /// Runs inside the emulator's mount namespace.

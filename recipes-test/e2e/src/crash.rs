@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use micrun_testkit::namespace::Namespace;
 use micrun_testkit::product::SHIM;
-use micrun_testkit::{Product, shell, wait};
+use micrun_testkit::{Product, shell, trials, wait};
 
 use crate::bare::Bare;
 
@@ -29,18 +29,15 @@ const SERVED: &str = "start: server started";
 pub fn trials(shims: &Path, product: &Product) -> Result<Vec<Trial>> {
     let shims = shims.to_owned();
     let points = points(&shims)?;
-    let mut trials = Vec::new();
+    let mut all = Vec::new();
     for point in points.clone() {
         let (shims, product) = (shims.clone(), product.clone());
-        trials.push(Trial::test(format!("killed at {point}"), move || {
-            killed_at(&shims, &product, &point).map_err(|error| format!("{error:#}").into())
-        }));
+        all.push(trials::trial(format!("killed at {point}"), move || killed_at(&shims, &product, &point)));
     }
     let product = product.clone();
-    trials.push(Trial::test("no crash point is in the product", move || {
-        none_in_product(&shims, &product, &points).map_err(|error| format!("{error:#}").into())
-    }));
-    Ok(trials)
+    let absent = move || none_in_product(&shims, &product, &points);
+    all.push(trials::trial("no crash point is in the product", absent));
+    Ok(all)
 }
 
 /// What the shim lists.

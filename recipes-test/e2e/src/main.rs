@@ -47,8 +47,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use libtest_mimic::{Arguments, Trial};
-use micrun_testkit::{Product, Profile, Release, Workspace, packages};
+use libtest_mimic::Trial;
+use micrun_testkit::{Product, Profile, Release, Workspace, packages, trials};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -58,19 +58,11 @@ use node::{Node, Stage, Story};
 const THREADS: usize = 2;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(THREADS);
-    match trials() {
-        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    trials::main(THREADS, |arguments| Ok(libtest_mimic::run(arguments, every_trial()?)))
 }
 
 /// Every story on every containerd. Neighbours in the list run at the same time, so they use different containerds.
-fn trials() -> Result<Vec<Trial>> {
+fn every_trial() -> Result<Vec<Trial>> {
     let workspace = Workspace::find()?;
     packages::ensure(
         "the end-to-end tests",
@@ -98,9 +90,10 @@ fn told(stories: Vec<Story>, product: &Product, shims: &Path, releases: &[Releas
     for story in stories {
         for node in &nodes {
             let (node, tell) = (node.clone(), story.tell.clone());
-            trials.push(Trial::test(format!("containerd {} / {}", node.version(), story.name), move || {
-                node.run(&*tell).map_err(|error| format!("{error:#}").into())
-            }));
+            trials
+                .push(trials::trial(format!("containerd {} / {}", node.version(), story.name), move || {
+                    node.run(&*tell)
+                }));
         }
     }
     trials

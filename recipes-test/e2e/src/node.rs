@@ -3,11 +3,12 @@
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use micrun_testkit::namespace::Process;
 use micrun_testkit::product::SHIM;
+use micrun_testkit::trials::Shared;
 use micrun_testkit::{Console, Containerd, Firmware, Product, Release, leftovers};
 
 /// The runtime's name, as users type it.
@@ -28,8 +29,7 @@ pub struct Node {
     /// The folder of the shim that is run.
     shims: PathBuf,
     release: Release,
-    /// Locked by the trial that runs.
-    containerd: Mutex<Option<Containerd>>,
+    containerd: Shared,
 }
 
 /// What a trial works with.
@@ -44,7 +44,7 @@ impl Node {
     /// One that runs the shim of this folder.
     pub fn new(product: &Product, shims: &Path, release: Release) -> Self {
         let (product, shims) = (product.clone(), shims.to_owned());
-        Self { product, shims, release, containerd: Mutex::new(None) }
+        Self { product, shims, release, containerd: Shared::default() }
     }
 
     /// Without what the distribution adds: `1.7.24`.
@@ -52,21 +52,10 @@ impl Node {
         self.release.version.split(['~', '+']).next().unwrap_or_default()
     }
 
-    /// Runs a story, and then looks that nothing is left of it. After a failure the next trial gets a fresh containerd.
+    /// Runs a story, and then looks that nothing is left of it.
     pub fn run(&self, tell: &Tell) -> Result<()> {
-        let mut slot = self.containerd.lock().unwrap_or_else(PoisonError::into_inner);
-        let containerd = match slot.take() {
-            Some(running) => running,
-            None => Containerd::start(&self.release, &self.shims)?,
-        };
-        let containerd = slot.insert(containerd);
-        let logged = containerd.log_length();
-        if let Err(error) = self.tell(containerd, tell) {
-            let log = containerd.log_since(logged);
-            *slot = None;
-            bail!("{error:#}\n\ncontainerd and its shims logged meanwhile:\n{log}\n");
-        }
-        Ok(())
+        self.containerd
+            .run(|| Containerd::start(&self.release, &self.shims), |containerd| self.tell(containerd, tell))
     }
 
     fn tell(&self, containerd: &mut Containerd, tell: &Tell) -> Result<()> {

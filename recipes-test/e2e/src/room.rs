@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use micrun_testkit::firmware::OURS_ARM64;
 use micrun_testkit::namespace::Namespace;
-use micrun_testkit::{Product, shell};
+use micrun_testkit::{Product, shell, trials};
 
 /// Larger than the tmpfs, and than what the builder keeps in memory.
 const NOISE: usize = 8 << 20;
@@ -17,9 +17,7 @@ const READ_ONLY: &str = "read-only";
 
 pub fn trials(product: &Product) -> Vec<Trial> {
     let product = product.clone();
-    vec![Trial::test("builder / a full disk, and a read-only one", move || {
-        tell(&product).map_err(|error| format!("{error:#}").into())
-    })]
+    vec![trials::trial("builder / a full disk, and a read-only one", move || tell(&product))]
 }
 
 fn tell(product: &Product) -> Result<()> {

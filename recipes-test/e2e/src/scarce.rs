@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use containerd_shim_protos::api::{PauseRequest, StartRequest, StateRequest, Status};
 use libtest_mimic::Trial;
 use micrun_testkit::firmware::OURS_RISCV64;
-use micrun_testkit::{Product, console, wait};
+use micrun_testkit::{Product, console, trials, wait};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -44,12 +44,10 @@ pub fn trials(product: &Product) -> Vec<Trial> {
     let product = Arc::new(product.clone());
     let trial = |(name, tell): (&str, Tell)| {
         let product = Arc::clone(&product);
-        Trial::test(name, move || {
-            let told = Bare::new(product.bin(), &product).and_then(|bare| {
-                tell(&bare)?;
-                bare.assert_clean()
-            });
-            told.map_err(|error| format!("{error:#}").into())
+        trials::trial(name, move || {
+            let bare = Bare::new(product.bin(), &product)?;
+            tell(&bare)?;
+            bare.assert_clean()
         })
     };
     table.map(trial).into()

@@ -21,6 +21,7 @@
 //! - [`console`]: talk to a guest through `ctr`
 //! - [`node`]: an arm64 machine with Xen, and what one can do in it
 //! - [`ttrpc`]: one request to a shim, without a containerd between
+//! - [`trials`]: how test programs run what they test
 //! - [`observe`]: memory, threads and wakeups of a process
 
 pub mod apt;
@@ -43,6 +44,7 @@ pub mod packages;
 pub mod product;
 pub mod releases;
 pub mod shell;
+pub mod trials;
 pub mod ttrpc;
 pub mod unpacked;
 pub mod wait;

@@ -23,9 +23,9 @@ mod tracked;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Result;
-use libtest_mimic::{Arguments, Conclusion, Trial};
-use micrun_testkit::{Workspace, note};
+use anyhow::{Result, bail};
+use libtest_mimic::{Arguments, Conclusion};
+use micrun_testkit::{Workspace, note, trials};
 
 use clones::Clones;
 
@@ -33,15 +33,7 @@ use clones::Clones;
 const THREADS: usize = 1;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(THREADS);
-    match run(&arguments) {
-        Ok(conclusion) => conclusion.exit_code(),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    trials::main(THREADS, run)
 }
 
 fn run(arguments: &Arguments) -> Result<Conclusion> {
@@ -50,26 +42,26 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
     if let Some(clones) = &clones {
         clones.describe()?;
     }
-    let mut trials = Vec::new();
+    let mut all = Vec::new();
     for check in level1::checks() {
         let workspace = workspace.clone();
-        trials.push(Trial::test(format!("level 1 / {}", check.name), move || told((check.run)(&workspace))));
+        all.push(trials::trial(format!("level 1 / {}", check.name), move || (check.run)(&workspace)));
     }
     for check in level2::checks() {
         let (workspace, clones) = (workspace.clone(), clones.clone());
         let is_here = clones.is_some();
-        let trial = Trial::test(format!("level 2 / {}", check.name), move || match &clones {
-            Some(clones) => told((check.run)(&workspace, clones)),
-            None => Err(format!("no layer clones: set {}", clones::VARIABLE).into()),
+        let trial = trials::trial(format!("level 2 / {}", check.name), move || match &clones {
+            Some(clones) => (check.run)(&workspace, clones),
+            None => bail!("no layer clones: set {}", clones::VARIABLE),
         });
         // Listed and counted as ignored, which is what "not run" is called there.
-        trials.push(trial.with_ignored_flag(!is_here));
+        all.push(trial.with_ignored_flag(!is_here));
     }
     let left_out = clones.is_none() && !arguments.list;
     if left_out {
         not_run();
     }
-    let conclusion = libtest_mimic::run(arguments, trials);
+    let conclusion = libtest_mimic::run(arguments, all);
     if left_out {
         // The last that is read.
         not_run();
@@ -84,8 +76,4 @@ fn not_run() {
         level2::checks().len(),
         clones::VARIABLE
     ));
-}
-
-fn told(result: Result<()>) -> Result<(), libtest_mimic::Failed> {
-    result.map_err(|error| format!("{error:#}").into())
 }

@@ -27,9 +27,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use micrun_testkit::cri::Sandboxer;
-use micrun_testkit::{Product, Profile, Release, Workspace, packages};
+use micrun_testkit::{Product, Profile, Release, Workspace, packages, trials};
 
 use node::{Images, Node, Stage, Story};
 
@@ -37,19 +37,11 @@ use node::{Images, Node, Stage, Story};
 const THREADS: usize = 2;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(THREADS);
-    match trials() {
-        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    trials::main(THREADS, |arguments| Ok(libtest_mimic::run(arguments, every_trial()?)))
 }
 
 /// Every story on every node. Neighbours in the list run at the same time, so they use different nodes.
-fn trials() -> Result<Vec<Trial>> {
+fn every_trial() -> Result<Vec<Trial>> {
     let workspace = Workspace::find()?;
     packages::ensure(
         "the tests of pods",
@@ -69,9 +61,7 @@ fn trials() -> Result<Vec<Trial>> {
     for story in stories() {
         for node in nodes.iter().filter(|node| node.can(&story)) {
             let (node, tell) = (node.clone(), story.tell.clone());
-            trials.push(Trial::test(format!("{} / {}", node.name(), story.name), move || {
-                node.run(&*tell).map_err(|error| format!("{error:#}").into())
-            }));
+            trials.push(trials::trial(format!("{} / {}", node.name(), story.name), move || node.run(&*tell)));
         }
     }
     Ok(trials)

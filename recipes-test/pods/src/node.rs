@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use micrun_testkit::cri::messages::{ContainerConfig, PodSandboxConfig};
 use micrun_testkit::cri::{self, Cri, MICA, PAUSE, Pod, Sandboxer, Settings, State};
 use micrun_testkit::firmware::{OURS_ARM64, OURS_RISCV64, U_BOOT_ARM64};
 use micrun_testkit::namespace::{NETWORKS, Process};
 use micrun_testkit::product::SHIM;
+use micrun_testkit::trials::Shared;
 use micrun_testkit::{Containerd, Firmware, Product, Release, Workspace, leftovers, shell};
 
 /// What most guests of these stories are.
@@ -44,8 +45,7 @@ pub struct Node {
     images: Arc<Images>,
     release: Release,
     sandboxer: Sandboxer,
-    /// Locked by the trial that runs.
-    containerd: Mutex<Option<Containerd>>,
+    containerd: Shared,
 }
 
 /// What a trial works with.
@@ -89,7 +89,7 @@ impl Images {
 impl Node {
     pub fn new(product: &Product, images: &Arc<Images>, release: Release, sandboxer: Sandboxer) -> Self {
         let (product, images) = (product.clone(), images.clone());
-        Self { product, images, release, sandboxer, containerd: Mutex::new(None) }
+        Self { product, images, release, sandboxer, containerd: Shared::default() }
     }
 
     /// Its containerd's version without what the distribution adds, and how it keeps pods where that is no matter of course.
@@ -106,21 +106,9 @@ impl Node {
         self.sandboxer == Sandboxer::PodSandbox || !story.is_of_pause_containers
     }
 
-    /// Runs a story, and then looks that nothing is left of it. After a failure the next trial gets a fresh containerd.
+    /// Runs a story, and then looks that nothing is left of it.
     pub fn run(&self, tell: &Tell) -> Result<()> {
-        let mut slot = self.containerd.lock().unwrap_or_else(PoisonError::into_inner);
-        let containerd = match slot.take() {
-            Some(running) => running,
-            None => self.start()?,
-        };
-        let containerd = slot.insert(containerd);
-        let logged = containerd.log_length();
-        if let Err(error) = self.tell(containerd, tell) {
-            let log = containerd.log_since(logged);
-            *slot = None;
-            bail!("{error:#}\n\ncontainerd and its shims logged meanwhile:\n{log}\n");
-        }
-        Ok(())
+        self.containerd.run(|| self.start(), |containerd| self.tell(containerd, tell))
     }
 
     fn start(&self) -> Result<Containerd> {

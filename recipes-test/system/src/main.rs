@@ -32,8 +32,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
-use libtest_mimic::{Arguments, Trial};
-use micrun_testkit::{Product, Profile, Workspace, cross, note};
+use libtest_mimic::Trial;
+use micrun_testkit::{Product, Profile, Workspace, cross, note, trials};
 
 use stage::{Driver, Place, Stage, Story, Supplies};
 
@@ -47,21 +47,10 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(SHELL) {
         return match supplies().and_then(|supplies| places(&supplies)[0].shell()) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
-            }
+            Err(error) => trials::told(&error),
         };
     }
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(THREADS);
-    match trials() {
-        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    trials::main(THREADS, |arguments| Ok(libtest_mimic::run(arguments, every_trial()?)))
 }
 
 fn supplies() -> Result<Supplies> {
@@ -77,7 +66,7 @@ fn places(supplies: &Supplies) -> Vec<Arc<Place>> {
 }
 
 /// Every story on every node. Neighbours in the list run at the same time, so they use different nodes.
-fn trials() -> Result<Vec<Trial>> {
+fn every_trial() -> Result<Vec<Trial>> {
     let supplies = supplies()?;
     let places = places(&supplies);
     let mut trials = Vec::new();
@@ -102,9 +91,7 @@ fn trials() -> Result<Vec<Trial>> {
 }
 
 fn trial(place: Arc<Place>, story: Story) -> Trial {
-    Trial::test(format!("{} / {}", place.driver.name(), story.name), move || {
-        place.run(story).map_err(|error| format!("{error:#}").into())
-    })
+    trials::trial(format!("{} / {}", place.driver.name(), story.name), move || place.run(story))
 }
 
 fn stories() -> Vec<Story> {

@@ -11,7 +11,7 @@ use micrun_testkit::firmware::OURS_XEN_VUART;
 use micrun_testkit::node::bundle::Content;
 use micrun_testkit::node::slots::{Bundle, Factory, Flaw, Release};
 use micrun_testkit::node::{Said, logs};
-use micrun_testkit::{Node, note, shell, wait};
+use micrun_testkit::{Node, note, shell, trials, wait};
 use serde::Deserialize;
 
 use crate::stage::Supplies;
@@ -62,11 +62,7 @@ pub fn trials(supplies: &Supplies) -> Vec<Trial> {
         let supplies = supplies.clone();
         let name =
             format!("{kind} / the node is updated, rolls back, survives power cuts, refuses what it must");
-        Trial::test(name, move || {
-            Site::prepare(&supplies, kind, xen)
-                .and_then(Site::tell)
-                .map_err(|error| format!("{error:#}").into())
-        })
+        trials::trial(name, move || Site::prepare(&supplies, kind, xen).and_then(Site::tell))
     };
     vec![trial("slots with xen", true), trial("slots without xen", false)]
 }

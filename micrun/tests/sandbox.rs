@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containerd_shim_protos::api::Status;
 use containerd_shim_protos::protobuf::MessageField;
@@ -267,6 +267,22 @@ async fn containers_of_every_state_end_with_their_pod() {
     tokio::time::timeout(SOON, pod.shim.shared.idle()).await.unwrap();
     assert!(echo.daemon.guests().is_empty() && pod.is_gone());
     assert!(pod.shim.task.start(soon(), &start("coming")).await.is_err());
+}
+
+/// containerd's client may take a reply that is followed by the end of the connection for a failure.
+#[tokio::test]
+async fn it_is_the_client_that_hangs_up_after_the_last_reply() {
+    let mut pod = Pod::running(Echo::default()).await;
+    pod.shutdown().await.unwrap();
+    let stopping = tokio::spawn(pod.shim.stop());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!stopping.is_finished());
+    let (code, words) = refusal(pod.ping().await);
+    assert_eq!((code, words.as_str()), (Code::NOT_FOUND, "sandbox p not found"), "the shim still answers");
+    let begin = Instant::now();
+    drop(pod);
+    tokio::time::timeout(SOON, stopping).await.unwrap().unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(1), "the shim does not wait for nobody");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use containerd_shim::Flags;
 use containerd_shim::protos::sandbox_async::create_sandbox;
 use containerd_shim::protos::shim_async::create_task;
 use containerd_shim::protos::ttrpc;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::calls::Calls;
@@ -149,12 +150,14 @@ fn become_daemon() -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// The time for the reply to the call that ended the shim.
-const LAST_REPLY: Duration = Duration::from_millis(2);
+/// How long clients may take to hang up.
+const HANG_UP: Duration = Duration::from_secs(2);
 
 /// A running ttrpc server.
 pub struct Server {
     server: ttrpc::r#async::Server,
+    /// How many connections there are.
+    connections: watch::Receiver<usize>,
     exporter: Option<Exporter>,
 }
 
@@ -172,6 +175,7 @@ impl Server {
     pub async fn start(listener: UnixListener, shared: Arc<Shared>) -> Result<Server, ServerError> {
         let others = |error: io::Error| ttrpc::Error::Others(error.to_string());
         let connections = Connections::of(listener).map_err(others)?;
+        let count = connections.count();
         let listener = ttrpc::r#async::transport::Listener::new(connections);
         let calls = Calls::to(&shared);
         let mut services = create_task(Arc::new(Service::new(Arc::clone(&shared))));
@@ -182,14 +186,20 @@ impl Server {
         let services = services.into_iter().map(|(name, service)| (name, calls.around(service))).collect();
         let mut server = ttrpc::r#async::Server::new().add_listener(listener).register_service(services);
         server.start().await?;
-        Ok(Server { server, exporter: calls.exporter })
+        Ok(Server { server, connections: count, exporter: calls.exporter })
     }
 
-    /// Finishes the replies that are under way and closes the socket. Gives what is left to flush.
+    /// Closes the socket, as soon as all clients have hung up. Gives what is left to flush.
     pub async fn stop(mut self) -> Option<Exporter> {
-        // The call that ended the shim has not returned yet, and ttrpc would drop its reply: the engine would hear of
-        // a connection that was closed, not of a pod that was shut down. All that can run does so before the time is over.
-        sleep(LAST_REPLY).await;
+        self.server.stop_listen().await;
+        // They do at once, but not before they have read the reply to the call that ended the shim. Whoever hangs up first
+        // must be the client: that of containerd takes a closed connection for a failed call, now and then, even where the
+        // reply came before (ttrpc for Go, client.go, `dispatch`: a select of both), and a pod that was shut down would be
+        // one that cannot be removed.
+        let all_gone = self.connections.wait_for(|count| *count == 0);
+        if timeout(HANG_UP, all_gone).await.is_err() {
+            tracing::debug!("a client does not hang up");
+        }
         // Fails only where the server has stopped already.
         let _ = self.server.shutdown().await;
         self.exporter

@@ -98,8 +98,8 @@ impl Shim {
     }
 
     /// Ends the server. Gives what takes spans, to be flushed.
-    pub async fn stop(&mut self) -> Option<Exporter> {
-        self.server.take().unwrap().stop().await
+    pub fn stop(&mut self) -> impl Future<Output = Option<Exporter>> + use<> {
+        self.server.take().unwrap().stop()
     }
 
     /// The state directory of a container.

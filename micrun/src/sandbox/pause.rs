@@ -14,8 +14,7 @@ use crate::resources::{Change, CpuSet};
 /// The name in records.
 const NAME: &str = "pause";
 
-const NOTHING: DriverError =
-    DriverError::Unsupported("the sandbox of a pod is nothing that could be told to do this");
+const NOTHING: DriverError = DriverError::Unsupported("there is no guest that could be told to do this");
 
 /// The driver of that guest. No image asks for it.
 #[derive(Debug)]

@@ -53,7 +53,7 @@ fn exec_failed(refusal: &ExecError) -> Code {
         ExecError::NotStarted | ExecError::NoInit | ExecError::NoConsole | ExecError::Stream(_) => {
             Code::FAILED_PRECONDITION
         }
-        ExecError::Sandbox | ExecError::NoOs | ExecError::NoProfile(_) | ExecError::NoShell(_) => {
+        ExecError::NoGuest | ExecError::NoOs | ExecError::NoProfile(_) | ExecError::NoShell(_) => {
             Code::UNIMPLEMENTED
         }
         ExecError::Line(_) => Code::INVALID_ARGUMENT,

@@ -1,6 +1,6 @@
 //! What must not run. The pod's event carries what CRI answers: one sentence that tells the operator what to change.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use micrun_testkit::cri::messages::{ContainerConfig, LinuxContainerConfig, LinuxContainerResources};
 use micrun_testkit::cri::{self, PAUSE, State};
 use micrun_testkit::wait;
@@ -53,6 +53,7 @@ pub fn stories() -> Vec<Story> {
             LinuxContainerResources { memory_limit_in_bytes: 1 << 44, ..none() },
             &["the whole node has", "lower the container's memory limit"],
         ),
+        story("refused: more memory than is free", too_much),
         story("refused: a Linux image in a pod of guests", linux),
         story("refused: a pod without the image of its pause container", no_pause).with_pause_containers(),
         story("verified only: refused as ever, and no guest", verified),
@@ -82,6 +83,18 @@ fn refused(
     stage.end(&pod)
 }
 
+/// All but a little of what the node has: this test and its containerd alone use more than that.
+fn too_much(stage: &mut Stage<'_>) -> Result<()> {
+    const LITTLE: i64 = 64 << 20;
+    let meminfo = std::fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.strip_suffix("kB"));
+    let total = total.context("/proc/meminfo has no MemTotal")?.trim().parse::<i64>()? * 1024;
+    let limits = LinuxContainerResources { memory_limit_in_bytes: total - LITTLE, ..Default::default() };
+    let linux = Some(LinuxContainerConfig { resources: Some(limits) });
+    let config = ContainerConfig { linux, ..cri::container("rtos", &FIRMWARE.image()) };
+    refused(stage, &[], config, &["MiB of the node's are free", "lower the container's memory limit"])
+}
+
 fn linux(stage: &mut Stage<'_>) -> Result<()> {
     refused(stage, &[], cri::container("linux", LINUX), &["client.conf", "runtimeClassName"])
 }
@@ -96,6 +109,9 @@ fn verified(stage: &mut Stage<'_>) -> Result<()> {
     let status = stage.cri.status(&id)?;
     ensure!(status.is() == State::Running, "kubelet counts it as ready while it runs: {status:?}");
     ensure!(stage.emulators()?.is_empty(), "something runs: {:?}", stage.emulators()?);
+    let said =
+        stage.cri.exec_sync(&id, &["help"], 5).err().map(|error| error.to_string()).unwrap_or_default();
+    ensure!(said.contains("container.verify_only"), "there is nobody who could run a command: {said:?}");
     stage.cri.all_stats()?;
     stage.cri.stop(&id, 5)?;
     stage.ended(&id, 143, "Error")?;

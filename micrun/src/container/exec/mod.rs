@@ -56,8 +56,10 @@ pub enum ExecError {
     #[error("init process is not running")]
     NoInit,
     /// There is no guest.
-    #[error("the sandbox of a pod is no guest, and runs no commands; give them to a container of the pod")]
-    Sandbox,
+    #[error(
+        "no guest was made that could run a command: this is the sandbox of a pod, or container.verify_only was asked for"
+    )]
+    NoGuest,
     /// Nobody said what runs in the guest.
     #[error(
         "its image does not say which operating system the guest runs, so its shell is unknown: pack it with --rtos, \
@@ -170,7 +172,7 @@ impl Execs {
     /// The shell that commands are typed into.
     fn shell(&self) -> Result<&Shell, ExecError> {
         match &self.inside {
-            Inside::Nothing => Err(ExecError::Sandbox),
+            Inside::Nothing => Err(ExecError::NoGuest),
             Inside::Unknown => Err(ExecError::NoOs),
             Inside::Os(None, os) => Err(ExecError::NoProfile(os.clone())),
             Inside::Os(Some(profile), os) => {

@@ -106,18 +106,28 @@ impl QemuPlan {
     }
 }
 
-/// No guest can have more than all of the node's memory (proc(5), `MemTotal`). QEMU would fail, and not say what to do.
+/// No guest can have more than the node has, nor more than is free (proc(5)): the kernel gives memory when it is touched, and
+/// would kill the guest, or another one, long after it was started.
 fn fits(memory: Mib, meminfo: &str) -> Result<(), PlanError> {
-    let total = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.strip_suffix("kB")?.trim().parse().ok());
-    match total.map(|kib: u64| kib / 1024) {
-        Some(there) if u64::from(memory.0) > there => Err(PlanError::new(
-            format!("the guest is to have {} MiB of memory, and the whole node has {there} MiB", memory.0),
+    let of = |name: &str| -> Option<u64> {
+        let value = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_suffix("kB"));
+        value?.trim().parse::<u64>().ok().map(|kib| kib / 1024)
+    };
+    let wanted = u64::from(memory.0);
+    let asks = format!("the guest is to have {wanted} MiB of memory");
+    if let Some(there) = of("MemTotal:").filter(|there| wanted > *there) {
+        return Err(PlanError::new(
+            format!("{asks}, and the whole node has {there} MiB"),
             "lower the container's memory limit, or choose a larger node",
-        )),
-        _ => Ok(()),
+        ));
     }
+    if let Some(free) = of("MemAvailable:").filter(|free| wanted > *free) {
+        return Err(PlanError::new(
+            format!("{asks}, and {free} MiB of the node's are free"),
+            "end something else, lower the container's memory limit, or choose another node",
+        ));
+    }
+    Ok(())
 }
 
 /// What an emulator may need beside the guest's memory: its program, its heap and the code that it translates the
@@ -265,10 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn more_memory_than_the_node_has_is_refused_with_both_numbers() {
-        let meminfo = "MemTotal:        2048000 kB\nMemFree:            1024 kB\n";
-        assert!(fits(Mib(2000), meminfo).is_ok());
-        let said = fits(Mib(2001), meminfo).unwrap_err().to_string();
+    fn more_memory_than_the_node_has_or_than_is_free_is_refused_with_both_numbers() {
+        let meminfo = "MemTotal:  2048000 kB\nMemFree:  1024 kB\nMemAvailable:  1024000 kB\n";
+        let refused = |memory| fits(Mib(memory), meminfo).unwrap_err().to_string();
+        assert!(fits(Mib(1000), meminfo).is_ok());
+        let said = refused(1001);
+        assert!(said.contains("1001 MiB") && said.contains("1000 MiB of the node's are free; end"), "{said}");
+        let said = refused(2001);
         assert!(said.contains("2001 MiB") && said.contains("has 2000 MiB; lower"), "{said}");
         assert!(fits(Mib(2001), "").is_ok(), "a node that does not say what it has");
     }

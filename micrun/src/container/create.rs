@@ -168,6 +168,7 @@ impl Context {
         terms::board(&image, node)?;
         let cores = step("ask for cores", terms::cores(&image, driver.as_ref(), node)).await?;
         let resources = Resources::plan(&image.settings.wishes, &image.asked, &cores, None)?;
+        terms::vcpus(image.settings.pedestal, &resources, driver.as_ref(), node).await?;
         given::settle(&mut image.explanation, &image.asked, &resources);
         explain(entry, &image.explanation);
         let mut setup = Setup::new(&image.config.console, &image.settings);

@@ -1,6 +1,9 @@
-//! What a container asks for and only the node as it is can answer: semihosting, cores without Dom0, the pod's interface.
+//! What a container asks for and only the node as it is can answer: semihosting, cores without Dom0, virtual
+//! processors, the pod's interface.
 
 use std::path::Path;
+
+use micrun_image_spec::firmware::Pedestal;
 
 use super::create::CreateFailure;
 use crate::bundle::Image;
@@ -10,7 +13,7 @@ use crate::config::origin::Origin;
 use crate::config::settings::{Denied, permit};
 use crate::network::{NetworkError, PodInterface};
 use crate::pedestal::{Driver, Node, PlanError};
-use crate::resources::CpuSet;
+use crate::resources::{CpuSet, Resources};
 
 /// Asks the policy about a board that lets its guests reach for files of the host.
 ///
@@ -76,4 +79,30 @@ pub async fn cores(image: &Image, driver: &dyn Driver, node: &Node) -> Result<Cp
             ))),
         },
     }
+}
+
+/// Whether the node has a core for each virtual processor of a guest that a hypervisor runs. Those of an emulator are threads, of
+/// which there may be more. Most guests have one, and asking can cost a process.
+///
+/// # Errors
+///
+/// More than there are cores, or the driver's.
+pub async fn vcpus(
+    pedestal: Pedestal,
+    resources: &Resources,
+    driver: &dyn Driver,
+    node: &Node,
+) -> Result<(), CreateFailure> {
+    let wanted = resources.max_vcpus;
+    if pedestal != Pedestal::Xen || wanted == 1 {
+        return Ok(());
+    }
+    let there = driver.cores(node).await?.len();
+    if wanted <= there {
+        return Ok(());
+    }
+    Err(CreateFailure::Plan(PlanError::new(
+        format!("the guest is to have up to {wanted} virtual processors, and the node has {there} cores"),
+        "lower container.max_vcpu_num (VCPU and MaxVCPU in client.conf) or the CPU limit, or choose a larger node",
+    )))
 }

@@ -5,6 +5,7 @@ use std::fs;
 use containerd_shim_protos::api::Status;
 use containerd_shim_protos::ttrpc::Code;
 use micrun::pedestal::Claim;
+use micrun_image_spec::firmware::Pedestal;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::support::echo::{Echo, Script};
@@ -34,6 +35,26 @@ async fn an_image_that_cannot_run_is_refused_in_one_sentence_and_leaves_nothing(
         assert_eq!(refusal(shim.state("bad").await).0, Code::NOT_FOUND);
     }
     assert!(shim.containerd.topics().is_empty(), "nobody is told of what never was");
+}
+
+#[tokio::test]
+async fn a_hypervisor_has_a_core_for_each_virtual_processor() {
+    let asking = |shim: &Shim, id, vcpus| {
+        let bundle = shim.bundle(id);
+        let conf = fs::read_to_string(bundle.rootfs().join("client.conf")).unwrap();
+        bundle.file("client.conf", &conf.replace("=qemu\n", "=xen\n"));
+        bundle.annotate(&[("org.openeuler.micrun.container.max_vcpu_num", vcpus)]);
+        bundle
+    };
+    let shim = Shim::start(Echo::with(Script { serves: Pedestal::Xen, ..Script::default() })).await;
+    shim.create("four", &asking(&shim, "four", "4")).await.unwrap();
+    let (code, text) = refusal(shim.create("five", &asking(&shim, "five", "5")).await);
+    assert_eq!(code, Code::FAILED_PRECONDITION);
+    assert!(text.contains("5 virtual processors, and the node has 4 cores; lower"), "{text}");
+    let emulated = Shim::start(Echo::default()).await;
+    let bundle = emulated.bundle("many");
+    bundle.annotate(&[("org.openeuler.micrun.container.max_vcpu_num", "5")]);
+    emulated.create("many", &bundle).await.unwrap();
 }
 
 #[tokio::test]

@@ -285,7 +285,8 @@ fn install(job: &str, packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// `apt-get` that asks nothing and waits for another apt; with sudo where this is not root.
+/// `apt-get` that asks nothing and waits for another apt, and whose dpkg tells its errors where errors are read; with sudo
+/// where this is not root.
 fn apt_get() -> Option<Command> {
     let mut command = if is_root() {
         Command::new("env")
@@ -294,7 +295,8 @@ fn apt_get() -> Option<Command> {
         sudo.arg("env");
         sudo
     };
-    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=600"]);
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    command.args(["-o", "DPkg::Lock::Timeout=600", "-o", "Dpkg::Use-Pty=0"]);
     Some(command)
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MulanPSL-2.0 */
 /*
- * What a board gives to main.c, and what main.c gives to a board.
+ * What a board gives to main.c and net.c, and what those give to a board.
  *
  * main.c holds everything that users see; a board holds registers. Nothing here knows which board it is.
  */
@@ -46,6 +46,15 @@ void board_crash(void);
 /* What the host left for the guest under this name, as text; false where there is nothing, or no way to leave it. */
 bool board_read_config(const char *name, char *text, size_t size);
 
+/* Connects the board's Ethernet interface, once, and tells its MAC. Returns NULL, or why not, as one line. */
+const char *board_net_start(uint8_t mac[6]);
+
+/* Sends a frame, with interrupts off. One for which there is no room at the moment is lost. */
+void board_net_send(const void *frame, size_t length);
+
+/* For who waits for a frame until a deadline: leaves the processor to others for a moment. */
+void board_net_pause(void);
+
 void cpu_interrupts_off(void);
 void cpu_interrupts_on(void);
 
@@ -73,6 +82,11 @@ noreturn void fault(const struct fault_register *registers, size_t count);
 
 /* Prints who asks, and powers off. For boards that can be asked from outside. */
 noreturn void asked_to_power_off(const char *by);
+
+/* ---- implemented by net.c ---- */
+
+/* A frame from outside, with interrupts off: `length` bytes that may be anything. */
+void net_receive(const uint8_t *frame, size_t length);
 
 /* ---- defined by the linker script ---- */
 

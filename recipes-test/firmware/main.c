@@ -4,7 +4,7 @@
  *
  * One program for all boards. It sleeps until a byte arrives, so an idle guest costs its host nothing.
  */
-#include "board.h"
+#include "net.h"
 
 #define NAME "MicRun test firmware"
 #define PROMPT "micrun> "
@@ -60,6 +60,13 @@ static void put_hex(uintptr_t value)
 	put("0x");
 	for (int shift = (int)sizeof(value) * 8 - 4; shift >= 0; shift -= 4)
 		board_put("0123456789abcdef"[value >> shift & 0xf]);
+}
+
+/* Two hexadecimal digits. */
+static void put_byte(uint8_t value)
+{
+	board_put("0123456789abcdef"[value >> 4]);
+	board_put("0123456789abcdef"[value & 0xf]);
 }
 
 /* ---- input ---- */
@@ -229,6 +236,69 @@ static void flood(const char *arguments)
 	}
 }
 
+/* Reads an IPv4 address, or says in one line that it is none. */
+static bool parse_address(const char *text, struct address *address)
+{
+	const char *rest = text;
+
+	for (size_t i = 0; i < COUNT(address->bytes); i++) {
+		uint32_t byte = 0;
+		const char *digit = rest;
+
+		for (; *digit >= '0' && *digit <= '9' && byte <= UINT8_MAX; digit++)
+			byte = byte * 10 + (uint32_t)(*digit - '0');
+		if (digit == rest || byte > UINT8_MAX || *digit != (i + 1 < COUNT(address->bytes) ? '.' : '\0')) {
+			put("expected an address such as 10.0.0.2, got: ");
+			put_line(*text ? text : "nothing");
+			return false;
+		}
+		address->bytes[i] = (uint8_t)byte;
+		rest = digit + 1;
+	}
+	return true;
+}
+
+static void net(const char *arguments)
+{
+	struct address address;
+	const char *why_not;
+
+	if (!parse_address(arguments, &address))
+		return;
+	why_not = net_take(&address);
+	if (why_not) {
+		put_line(why_not);
+		return;
+	}
+	put(arguments);
+	put(" is at ");
+	for (size_t i = 0; i < 6; i++) {
+		put(i ? ":" : "");
+		put_byte(net_mac()[i]);
+	}
+	put_line("");
+}
+
+static void ping(const char *arguments)
+{
+	struct address address;
+	uint32_t milliseconds;
+	const char *why_not;
+
+	if (!parse_address(arguments, &address))
+		return;
+	why_not = net_ping(&address, &milliseconds);
+	put(arguments);
+	if (why_not) {
+		put(": ");
+		put_line(why_not);
+		return;
+	}
+	put(" answers after ");
+	put_number(milliseconds, 0);
+	put_line(" ms");
+}
+
 static void poweroff(const char *arguments)
 {
 	uint32_t code = 0;
@@ -257,6 +327,8 @@ static const struct command commands[] = {
 	{ "burn", " MS", "keep the CPU busy for MS milliseconds", burn },
 	{ "crash", "", "execute an undefined instruction", crash },
 	{ "flood", " N", "print N numbered lines as fast as possible", flood },
+	{ "net", " ADDRESS", "take this IPv4 address; ARP and ping are answered from then on", net },
+	{ "ping", " ADDRESS", "ask for a second whether somebody answers at this IPv4 address", ping },
 	{ "poweroff", " [CODE]", "end this guest, with an exit code where the board has one", poweroff },
 };
 

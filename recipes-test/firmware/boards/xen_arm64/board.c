@@ -114,6 +114,7 @@ void board_interrupt(void)
 		return;
 	event_clear();
 	xenstore_receive();
+	netfront_receive();
 	receive();
 	gic_end(&gic, token);
 }
@@ -127,6 +128,7 @@ void board_init(void)
 	console = (struct console *)(hvm_param(HVM_PARAM_CONSOLE_PFN) * PAGE_SIZE);
 	console_port = (uint32_t)hvm_param(HVM_PARAM_CONSOLE_EVTCHN);
 	event_init();
+	grant_init();
 	xenstore_init();
 	gic_init(&gic);
 	cpu_interrupts_on();

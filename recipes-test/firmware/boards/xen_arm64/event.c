@@ -5,9 +5,6 @@
  */
 #include "xen.h"
 
-/* Free address space that Xen keeps for grant tables, which we do not use. */
-#define SHARED_INFO 0x38000000u
-
 struct shared_info {
 	struct {
 		uint8_t upcall_pending;
@@ -25,14 +22,7 @@ static struct shared_info *const info = (struct shared_info *)SHARED_INFO;
 
 void event_init(void)
 {
-	const struct {
-		uint16_t domain, size;
-		uint32_t space;
-		uint64_t index, frame;
-	} map = { .domain = DOMID_SELF, .space = XENMAPSPACE_shared_info, .frame = SHARED_INFO / PAGE_SIZE };
-
-	if (hypercall(HYPERCALL_memory_op, XENMEM_add_to_physmap, &map) < 0)
-		xen_crash();
+	map_page(XENMAPSPACE_shared_info, SHARED_INFO);
 }
 
 void event_send(uint32_t port)

@@ -23,12 +23,30 @@ void event_clear(void);
 /* Sleeps until something comes on one of the ports, with interrupts off. Returns at once if it already did. */
 void event_wait(const uint32_t *ports, size_t count);
 
-/* ---- xenstore.c: watches control/shutdown ---- */
+/* ---- xenstore.c ---- */
 
+/* Watches control/shutdown from then on. */
 void xenstore_init(void);
+/* Reads a text that is shorter than `size`, at most XENSTORE_TEXT; false where there is none, or a longer one. Waits. */
+bool xenstore_read(const char *path, char *text, size_t size);
+/* False where xenstore refuses. Waits. */
+bool xenstore_write(const char *path, const char *text);
 /* Called on every event. */
 void xenstore_receive(void);
 uint32_t xenstore_port(void);
+
+#define XENSTORE_TEXT 64u
+
+/* ---- grant.c ---- */
+
+void grant_init(void);
+/* Lets Dom0 read a page of ours, or write it, too, for ever. Returns the reference that it does so by. */
+uint32_t grant_to_dom0(const void *page, bool writable);
+
+/* ---- netfront.c ---- */
+
+/* Called on every event. */
+void netfront_receive(void);
 
 /* ---- hypercalls ---- */
 
@@ -51,12 +69,19 @@ enum {
 
 	XENMEM_add_to_physmap = 7,
 	XENMAPSPACE_shared_info = 0,
+	XENMAPSPACE_grant_table = 1,
 
 	EVTCHNOP_send = 4,
+	EVTCHNOP_alloc_unbound = 6,
 };
 
 #define DOMID_SELF 0x7ff0u
+#define DOM0 0u
 #define PAGE_SIZE 4096u
+
+/* Address space that Xen keeps free for such pages (Xen, public/arch-arm.h, GUEST_GRANT_TABLE_BASE). */
+#define GRANT_TABLE 0x38000000u
+#define SHARED_INFO (GRANT_TABLE + PAGE_SIZE)
 
 /* Every hypercall here has an operation and a structure, and returns a negative number where it fails. */
 static inline int64_t hypercall(uint64_t number, uint64_t operation, const void *argument)
@@ -91,6 +116,19 @@ static inline uint64_t hvm_param(uint32_t index)
 	if (hypercall(HYPERCALL_hvm_op, HVMOP_get_param, &param) < 0 || !param.value)
 		xen_crash();
 	return param.value;
+}
+
+/* Has a page of Xen's appear at an address. */
+static inline void map_page(uint32_t space, uintptr_t address)
+{
+	const struct {
+		uint16_t domain, size;
+		uint32_t space;
+		uint64_t index, frame;
+	} map = { .domain = DOMID_SELF, .space = space, .frame = address / PAGE_SIZE };
+
+	if (hypercall(HYPERCALL_memory_op, XENMEM_add_to_physmap, &map) < 0)
+		xen_crash();
 }
 
 /* What was written to shared memory before this call is seen before what is written after it; the same for reads. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MulanPSL-2.0 */
 /*
- * A client of xenstore (Xen, docs/misc/xenstore.txt, public/io/xs_wire.h) that knows one thing: to watch
- * control/shutdown, to acknowledge `poweroff` with an empty value, and then to power off.
+ * A client of xenstore (Xen, docs/misc/xenstore.txt, public/io/xs_wire.h). By itself it watches control/shutdown,
+ * acknowledges `poweroff` with an empty value, and then powers off; and it reads and writes what others ask it to.
  */
 #include "xen.h"
 
@@ -12,10 +12,11 @@ enum {
 	XS_WATCH = 4,
 	XS_WRITE = 11,
 	XS_WATCH_EVENT = 15,
+	XS_ERROR = 16,
 };
 
 /* Our own, to know the reply by. */
-enum request { ANNOUNCE = 1, WATCH, ASK, ACKNOWLEDGE };
+enum request { ANNOUNCE = 1, WATCH, ASK, ACKNOWLEDGE, CALL };
 
 struct header {
 	uint32_t type, request, transaction, length;
@@ -32,13 +33,20 @@ static uint32_t port;
 /* The reply that is arriving: any number of its bytes may be here. */
 static struct {
 	struct header header;
-	char text[sizeof("poweroff")]; /* of a longer one, the beginning */
+	char text[XENSTORE_TEXT]; /* of a longer one, the beginning */
 	uint32_t received; /* of header and text */
 } reply;
 
+/* What xenstore_read() and xenstore_write() wait for: one at a time. */
+static struct {
+	volatile enum { WAITING, REFUSED, DONE } state;
+	char *text; /* NULL where nobody wants to know */
+	size_t size;
+} call;
+
 /* ---- requests ---- */
 
-/* Four short requests are all that ever lies in the ring of 1024 bytes. */
+/* Five short requests are all that ever lies in the ring of 1024 bytes. */
 static void put(const void *bytes, size_t length)
 {
 	for (const char *byte = bytes; length--; byte++) {
@@ -64,6 +72,22 @@ static void send(uint32_t type, enum request request, const char *payload, uint3
 
 /* ---- replies ---- */
 
+static void handle_call(void)
+{
+	uint32_t length = reply.header.length;
+
+	if (reply.header.type == XS_ERROR || (call.text && (length >= call.size || length > sizeof(reply.text)))) {
+		call.state = REFUSED;
+		return;
+	}
+	if (call.text) {
+		for (uint32_t i = 0; i < length; i++)
+			call.text[i] = reply.text[i];
+		call.text[length] = '\0';
+	}
+	call.state = DONE;
+}
+
 /* The first event comes by itself; then the value is missing or empty, and is left alone. */
 static void handle_reply(void)
 {
@@ -71,6 +95,10 @@ static void handle_reply(void)
 
 	if (reply.header.type == XS_WATCH_EVENT) {
 		SEND(XS_READ, ASK, SHUTDOWN);
+		return;
+	}
+	if (reply.header.request == CALL) {
+		handle_call();
 		return;
 	}
 	if (reply.header.request == ACKNOWLEDGE)
@@ -112,6 +140,48 @@ void xenstore_receive(void)
 		receive_byte(byte);
 	}
 	event_send(port);
+}
+
+/* ---- for others ---- */
+
+static size_t length_of(const char *text)
+{
+	size_t length = 0;
+
+	while (text[length])
+		length++;
+	return length;
+}
+
+/* Sends a request and sleeps until its reply is there. */
+static bool call_and_wait(uint32_t type, const char *path, const char *value)
+{
+	const uint32_t path_length = (uint32_t)length_of(path) + 1, value_length = (uint32_t)length_of(value);
+	const struct header header = { .type = type, .request = CALL, .length = path_length + value_length };
+
+	cpu_interrupts_off();
+	call.state = WAITING;
+	put(&header, sizeof(header));
+	put(path, path_length);
+	put(value, value_length);
+	event_send(port);
+	while (call.state == WAITING)
+		arm64_wait_for_interrupt();
+	cpu_interrupts_on();
+	return call.state == DONE;
+}
+
+bool xenstore_read(const char *path, char *text, size_t size)
+{
+	call.text = text;
+	call.size = size;
+	return call_and_wait(XS_READ, path, "");
+}
+
+bool xenstore_write(const char *path, const char *text)
+{
+	call.text = NULL;
+	return call_and_wait(XS_WRITE, path, text);
 }
 
 uint32_t xenstore_port(void) { return port; }

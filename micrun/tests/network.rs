@@ -3,13 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use micrun::network::{NetworkError, PodInterface, Tap};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A process that keeps a network namespace; both end with this.
 struct Namespace(Child);
@@ -182,6 +184,40 @@ async fn a_tap_that_is_about_to_go_is_waited_for() {
     });
     second.attach().await.unwrap();
     later.join().unwrap();
+}
+
+/// A pair of interfaces stands for a domain's: the node has one end, the guest, which is a kernel here, the other.
+#[tokio::test]
+async fn an_interface_of_the_nodes_becomes_the_guests_side() {
+    let node = Node::new(1, 1450);
+    let (pod, before) = (node.interface(0), node.pods[0].state());
+    // This thread is the shim: within the node's network.
+    let network = File::open(node.node.path()).unwrap();
+    move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+    let said = pod.take_in("vif7.0".to_owned()).await.unwrap_err();
+    assert!(matches!(said, NetworkError::NoGuestSide(_)), "{said}");
+    assert_eq!(node.pods[0].state(), before);
+
+    let guest = Namespace::new();
+    node.node.run(&format!("ip link add vif7.0 type veth peer name guest netns {}", guest.0.id()));
+    guest.run("ip address add 10.88.0.11/24 dev guest");
+    guest.run(&format!("ip link set guest address {} up", pod.mac().await.unwrap()));
+    pod.take_in("vif7.0".to_owned()).await.unwrap();
+    assert!(node.pods[0].run("ip -o link show micrun0").contains("mtu 1450"), "as the interface's");
+    let to_node = "import socket; s = socket.create_connection(('10.88.0.11', 9), 5)";
+    let mut ask = Command::new("nsenter");
+    ask.arg(format!("--net={}", node.node.path().display())).args(["python3", "-c", to_node]);
+    let said = String::from_utf8(ask.output().unwrap().stderr).unwrap();
+    assert!(said.contains("Connection refused"), "the guest answers that nobody listens: {said}");
+
+    node.node.run("ip link add vif8.0 type veth peer name other");
+    let said = pod.take_in("vif8.0".to_owned()).await.unwrap_err();
+    assert!(matches!(said, NetworkError::Taken), "{said}");
+    assert!(node.node.run("ip -o link").contains("vif8.0"), "it was not touched");
+
+    guest.run("ip link delete guest");
+    pod.release().await.unwrap();
+    assert_eq!(node.pods[0].state(), before);
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ pub struct Settings {
     pub iomem: Vec<IoMem>,
     /// A network interface as xl-network-configuration(5) has it; on Xen alone.
     pub network: Option<String>,
-    /// The guest gets the pod's interface; on QEMU alone.
+    /// The guest gets the pod's interface; on QEMU and Xen alone.
     pub pod_network: bool,
     /// micad starts its debug service with the guest.
     pub debug: bool,
@@ -369,8 +369,9 @@ impl Merger<'_> {
         let asked = self.said::<String>(annotation::CONTAINER_NETWORK)?;
         let asked = pick(&mut self.told, annotation::CONTAINER_NETWORK, asked, String::clone);
         let Some((network, origin)) = asked else { return Ok(false) };
-        if pedestal != Pedestal::Qemu {
-            let why = format!("guests of {pedestal} cannot have the pod's interface, those of qemu can");
+        if !matches!(pedestal, Pedestal::Qemu | Pedestal::Xen) {
+            let why =
+                format!("guests of {pedestal} cannot have the pod's interface, those of qemu and xen can");
             return Err(SettingsError::value(&origin, &network, why));
         }
         permit(self.policy, &Ask::Network(&network), &network, &origin)?;

@@ -1,22 +1,23 @@
-//! The pod's interface, handed through to a guest: a tap beside it, coupled so that whatever comes in at the one goes
-//! out at the other. The guest has the pod's MAC, and speaks for its address.
+//! The pod's interface, handed through to a guest: the guest's side beside it, coupled so that whatever comes in at the
+//! one goes out at the other. The guest has the pod's MAC, and speaks for its address.
 //!
 //! ```text
 //!   the pod's network namespace, which is containerd's and CNI's
 //!
-//!     node ── CNI ── eth0 ──(what comes in)──> micrun0 ── fd ── QEMU ── guest
-//!                    eth0 <──(what comes in)── micrun0
+//!     node ── CNI ── eth0 ──(what comes in)──> micrun0 ── the tap's descriptor ── QEMU ── guest
+//!                    eth0 <──(what comes in)── micrun0 ── the rings of a vif ── guest of Xen
 //! ```
 //!
 //! The namespace is entered by a thread that ends with the work; no process and no descriptor of the shim stays there.
-//! The tap lives as long as the emulator that holds its descriptor, and what is changed on the pod's interface is
-//! one queueing discipline, which [`PodInterface::release`] takes away again. Addresses and routes stay what CNI made
-//! them: nothing has to be put back. `docs/decisions/0016-pod-network.md` says what else was tried.
+//! The guest's side lives as long as what is behind it: a tap as the emulator that holds its descriptor, Dom0's end of a
+//! vif as its domain. What is changed on the pod's interface is one queueing discipline, which [`PodInterface::release`]
+//! takes away again. Addresses and routes stay what CNI made them: nothing has to be put back.
+//! `docs/decisions/0016-pod-network.md` says what else was tried.
 
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,9 +39,9 @@ use wire::Link;
 /// The pod's interface: containerd names it so for every CNI (go-cni, `DefaultPrefix` and the index).
 pub const INTERFACE: &str = "eth0";
 /// The guest's side of it.
-const TAP: &str = "micrun0";
+const GUEST_SIDE: &str = "micrun0";
 
-/// How long the kernel may take to remove the tap of an emulator that is dead.
+/// How long the kernel may take to remove that of a guest that is dead.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often it is looked for.
 const INTERVAL: Duration = Duration::from_millis(5);
@@ -102,6 +103,16 @@ pub enum NetworkError {
     /// The kernel has no taps.
     #[error("{TUN}: {0}; load the module tun (CONFIG_TUN)")]
     NoTaps(io::Error),
+    /// The kernel has no interfaces for guests of Xen.
+    #[error(
+        "Dom0's kernel serves no network interfaces of guests; load the module xen-netback (CONFIG_XEN_NETDEV_BACKEND)"
+    )]
+    NoNetback,
+    /// What is to be the guest's side is not there.
+    #[error(
+        "Dom0 has no interface {0} for the guest; look for what xen-netback says in Dom0's kernel log (dmesg)"
+    )]
+    NoGuestSide(String),
     /// The kernel cannot couple interfaces.
     #[error(
         "{doing}: {source}; the node's kernel needs CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_U32 and CONFIG_NET_ACT_MIRRED"
@@ -166,6 +177,19 @@ impl PodInterface {
         &self.namespace
     }
 
+    /// The interface's own address.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError`].
+    pub async fn mac(&self) -> Result<Mac, NetworkError> {
+        within(self.open()?, LinkNameSpaceType::Network, || {
+            let netlink = connect()?;
+            find(&netlink, INTERFACE)?.ok_or(NetworkError::NoInterface)?.mac.ok_or(NetworkError::NotEthernet)
+        })
+        .await
+    }
+
     /// Makes the tap and couples it with the interface.
     ///
     /// # Errors
@@ -174,25 +198,41 @@ impl PodInterface {
     pub async fn attach(&self) -> Result<Tap, NetworkError> {
         let namespace = self.open()?;
         within(namespace, LinkNameSpaceType::Network, || {
-            let netlink = Netlink::open().map_err(failed("opening a netlink socket"))?;
+            let netlink = connect()?;
             let pod = find(&netlink, INTERFACE)?.ok_or(NetworkError::NoInterface)?;
             let mac = pod.mac.ok_or(NetworkError::NotEthernet)?;
             let fd = tap_of_own()?;
             crash_point!(NetworkTapped);
-            let coupled = couple(&netlink, &pod);
-            if coupled.is_err() {
-                // What was there before belongs to a guest that is gone.
-                let _ = netlink.ask(&wire::remove_ingress(pod.index));
-            }
-            coupled?;
+            couple(&netlink, &pod)?;
             crash_point!(NetworkCoupled);
             Ok(Tap { fd, mac })
         })
         .await
     }
 
-    /// Leaves the interface as it was. A namespace or an interface that is gone is success; the tap goes with the
-    /// emulator.
+    /// Takes an interface of the node's into the namespace, for good, and couples it with the pod's.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError`]; the pod's interface is as it was then. The other one is where it was, or in the pod's namespace
+    /// already: it is to be destroyed with its guest.
+    pub async fn take_in(&self, device: String) -> Result<(), NetworkError> {
+        let (node, namespace) = (connect()?, self.open()?);
+        within(self.open()?, LinkNameSpaceType::Network, move || {
+            let netlink = connect()?;
+            let pod = find(&netlink, INTERFACE)?.ok_or(NetworkError::NoInterface)?;
+            wait_until_free(&netlink)?;
+            let doing = || format!("taking {device} into the pod's network namespace");
+            let found = node.link(&device).map_err(failed(doing()))?;
+            let index = found.ok_or_else(|| NetworkError::NoGuestSide(device.clone()))?.index;
+            node.ask(&wire::hand_over(index, namespace.as_fd(), GUEST_SIDE)).map_err(failed(doing()))?;
+            couple(&netlink, &pod)
+        })
+        .await
+    }
+
+    /// Leaves the interface as it was. A namespace or an interface that is gone is success; the guest's side goes with the
+    /// guest.
     ///
     /// # Errors
     ///
@@ -205,7 +245,7 @@ impl PodInterface {
             other => other?,
         };
         let entered = within(namespace, LinkNameSpaceType::Network, || {
-            let netlink = Netlink::open().map_err(failed("opening a netlink socket"))?;
+            let netlink = connect()?;
             match find(&netlink, INTERFACE)? {
                 Some(pod) => uncouple(&netlink, pod.index),
                 None => Ok(()),
@@ -221,6 +261,11 @@ impl PodInterface {
     }
 }
 
+/// To the kernel's routing code, about the namespace of this thread.
+fn connect() -> Result<Netlink, NetworkError> {
+    Netlink::open().map_err(failed("opening a netlink socket"))
+}
+
 fn find(netlink: &Netlink, name: &str) -> Result<Option<Link>, NetworkError> {
     netlink.link(name).map_err(failed(format!("looking for the pod's {name}")))
 }
@@ -229,7 +274,7 @@ fn find(netlink: &Netlink, name: &str) -> Result<Option<Link>, NetworkError> {
 fn tap_of_own() -> Result<OwnedFd, NetworkError> {
     let end = Instant::now() + PATIENCE;
     loop {
-        match make_tap(TAP) {
+        match make_tap(GUEST_SIDE) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) && Instant::now() < end => {
                 thread::sleep(INTERVAL);
             }
@@ -242,20 +287,42 @@ fn not_made(error: io::Error) -> NetworkError {
     match Errno::from_io_error(&error) {
         Some(Errno::BUSY | Errno::EXIST | Errno::INVAL) => NetworkError::Taken,
         Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => NetworkError::NoTaps(error),
-        _ => NetworkError::Io { doing: format!("making the tap {TAP}"), source: error },
+        _ => NetworkError::Io { doing: format!("making the tap {GUEST_SIDE}"), source: error },
     }
 }
 
-/// Whatever comes in at the one goes out at the other. Nobody but the guest answers for the pod from then on.
+/// Waits until the domain of a guest that ended a moment ago has let go of its own.
+fn wait_until_free(netlink: &Netlink) -> Result<(), NetworkError> {
+    let end = Instant::now() + PATIENCE;
+    while find(netlink, GUEST_SIDE)?.is_some() {
+        if Instant::now() >= end {
+            return Err(NetworkError::Taken);
+        }
+        thread::sleep(INTERVAL);
+    }
+    Ok(())
+}
+
+/// Whatever comes in at the one goes out at the other. Nobody but the guest answers for the pod from then on. Where that
+/// cannot be had, the pod's interface is as it was.
 fn couple(netlink: &Netlink, pod: &Link) -> Result<(), NetworkError> {
-    let tap = find(netlink, TAP)?.ok_or(NetworkError::NoInterface)?;
-    be_silent(TAP);
-    netlink.ask(&wire::set_up(tap.index, pod.mtu)).map_err(failed(format!("switching {TAP} on")))?;
+    let coupled = couple_both(netlink, pod);
+    if coupled.is_err() {
+        // What was there before belongs to a guest that is gone.
+        let _ = netlink.ask(&wire::remove_ingress(pod.index));
+    }
+    coupled
+}
+
+fn couple_both(netlink: &Netlink, pod: &Link) -> Result<(), NetworkError> {
+    let guest = find(netlink, GUEST_SIDE)?.ok_or_else(|| NetworkError::NoGuestSide(GUEST_SIDE.to_owned()))?;
+    be_silent(GUEST_SIDE);
+    netlink.ask(&wire::set_up(guest.index, pod.mtu)).map_err(failed(format!("switching {GUEST_SIDE} on")))?;
     // An earlier guest's, whose shim was killed.
     uncouple(netlink, pod.index)?;
-    for (from, to) in [(pod.index, tap.index), (tap.index, pod.index)] {
-        let lacking =
-            |source| NetworkError::Couple { doing: format!("coupling {INTERFACE} and {TAP}"), source };
+    for (from, to) in [(pod.index, guest.index), (guest.index, pod.index)] {
+        let doing = || format!("coupling {INTERFACE} and {GUEST_SIDE}");
+        let lacking = |source| NetworkError::Couple { doing: doing(), source };
         netlink.ask(&wire::add_ingress(from)).map_err(lacking)?;
         netlink.ask(&wire::redirect(from, to)).map_err(lacking)?;
     }

@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 use crate::cgroup::{CgroupPath, Metrics};
 use crate::config::Settings;
 use crate::id::{GuestName, Key};
-use crate::network::PodInterface;
+use crate::network::{NetworkError, PodInterface};
 use crate::remedy::remedy;
 use crate::resources::{Change, CpuSet, Resources};
 use crate::trace::TraceContext;
@@ -447,6 +447,12 @@ pub enum DriverError {
     /// This back end cannot do that.
     #[error("{0}")]
     Unsupported(&'static str),
+}
+
+impl From<NetworkError> for DriverError {
+    fn from(error: NetworkError) -> DriverError {
+        DriverError::backend("the guest's network", error.to_string())
+    }
 }
 
 impl DriverError {

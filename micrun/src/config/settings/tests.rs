@@ -242,7 +242,7 @@ fn what_reaches_into_the_node_is_denied_unless_it_is_allowed() {
 }
 
 #[test]
-fn the_pods_interface_is_for_guests_of_qemu_whom_the_node_allows_it() {
+fn the_pods_interface_is_for_guests_of_qemu_and_xen_whom_the_node_allows_it() {
     const QEMU: &str = "[Mica]\nName=x\nClientPath=/f.elf\nPedestal=qemu\n";
     let ask = [("org.openeuler.micrun.container.network", "pod")];
     let refusal = merge_all(&NodeConfig::default(), QEMU, &ask).unwrap_err();
@@ -261,8 +261,10 @@ fn the_pods_interface_is_for_guests_of_qemu_whom_the_node_allows_it() {
     assert!(!merge_all(&allows, QEMU, &[]).unwrap().settings.pod_network, "nobody asked for it");
     let of_image = format!("{QEMU}[MicRun]\ncontainer.network=pod\n");
     assert!(merge_all(&allows, &of_image, &[]).unwrap().settings.pod_network);
-    let said = merge_all(&allows, XEN, &ask).unwrap_err().to_string();
-    assert!(said.contains("guests of xen cannot have the pod's interface"), "{said}");
+    assert!(merge_all(&allows, XEN, &ask).unwrap().settings.pod_network);
+    let of_micad = QEMU.replace("qemu", "baremetal");
+    let said = merge_all(&allows, &of_micad, &ask).unwrap_err().to_string();
+    assert!(said.contains("guests of baremetal cannot have the pod's interface"), "{said}");
     let said = merge_all(&allows, QEMU, &[(ask[0].0, "host")]).unwrap_err().to_string();
     assert!(said.contains("write pod"), "{said}");
 }

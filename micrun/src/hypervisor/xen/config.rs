@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use micrun_image_spec::units::Mib;
 
-use super::DomainRef;
+use super::{DomainRef, vif};
 use crate::config::node::IoMem;
+use crate::network::Mac;
 use crate::resources::CpuSet;
 
 /// A domain to be created.
@@ -36,6 +37,8 @@ pub struct DomainConfig {
     pub vuart: bool,
     /// Pages of the machine's memory that it gets.
     pub iomem: Vec<IoMem>,
+    /// The domain's first network interface has this address, and nobody but the shim connects it: see [`vif`].
+    pub pod_mac: Option<Mac>,
     /// A network interface, as xl-network-configuration(5) has it.
     pub network: Option<String>,
 }
@@ -96,8 +99,9 @@ impl DomainConfig {
             let pages: Vec<String> = self.iomem.iter().map(|pages| format!("\"{pages}\"")).collect();
             set("iomem", &format_args!("[{}]", pages.join(", ")));
         }
-        if let Some(network) = &self.network {
-            set("vif", &format_args!("[\"{}\"]", quotable(Path::new(network))?));
+        let interfaces = self.interfaces()?;
+        if !interfaces.is_empty() {
+            set("vif", &format_args!("[{}]", interfaces.join(", ")));
         }
         // What micad gives its guests. ACPI tables would be made for an operating system that nobody runs.
         set("gic_version", &"\"v3\"");
@@ -107,6 +111,16 @@ impl DomainConfig {
             set(action, &"\"preserve\"");
         }
         Ok(text)
+    }
+
+    /// The pod's comes first: its number is known then.
+    fn interfaces(&self) -> Result<Vec<String>, ConfigError> {
+        let pod = self.pod_mac.map(|mac| format!("\"mac={mac},script={}\"", vif::SCRIPT));
+        let mut interfaces = Vec::from_iter(pod);
+        if let Some(network) = &self.network {
+            interfaces.push(format!("\"{}\"", quotable(Path::new(network))?));
+        }
+        Ok(interfaces)
     }
 }
 
@@ -146,6 +160,7 @@ mod tests {
             cap: 0,
             vuart: false,
             iomem: Vec::new(),
+            pod_mac: None,
             network: None,
         }
     }
@@ -221,6 +236,11 @@ mod tests {
         let read = read_back(&text);
         assert_eq!(read["iomem"], r#"["0x9000,1", "0xa,2@0x3"]"#);
         assert_eq!(read["vif"], r#"["bridge=br0,mac=00:16:3e:01:02:03"]"#);
+        let both =
+            DomainConfig { pod_mac: Some(Mac([10, 88, 0, 0, 0, 255])), ..allowed.clone() }.to_text().unwrap();
+        let (pod, own) =
+            (r#""mac=0a:58:00:00:00:ff,script=/bin/true""#, r#""bridge=br0,mac=00:16:3e:01:02:03""#);
+        assert_eq!(read_back(&both)["vif"], format!("[{pod}, {own}]"));
         let strange = DomainConfig { network: Some("bridge=br0\"]\nkernel=".to_owned()), ..allowed };
         assert!(strange.to_text().is_err());
     }

@@ -5,7 +5,7 @@
 //! - `wire`, `store`: the protocol of xenstored (pure), and a client; `device`: its
 //!   other way there.
 //! - `name`: what a domain is called, so that nobody else's is ever touched.
-//! - `config`: the configuration of a domain, generated (pure).
+//! - `config`: the configuration of a domain, generated (pure). `vif`: an interface in it that the shim itself connects.
 //! - `toolstack`: what can be done with domains. `watch`: the end of one, as an event.
 //! - `log`: what the process that `xl create` may leave behind wrote about an end (pure but for one read).
 //!
@@ -21,6 +21,7 @@ mod name;
 mod store;
 mod toolstack;
 mod vcpus;
+pub mod vif;
 mod watch;
 mod wire;
 mod xl;

@@ -64,6 +64,13 @@ impl MicadPlan {
         let micad_word = word(pedestal).ok_or_else(|| {
             PlanError::new(format!("micad knows no pedestal {pedestal}"), "use another driver")
         })?;
+        if spec.interface.is_some() {
+            return Err(PlanError::new(
+                "guests of micad cannot have the pod's interface",
+                "leave the annotation container.network out; or, where the guest is one of Xen, stop micad on this node, \
+                 and the shim runs it by itself",
+            ));
+        }
         let name = ClientName::new(spec.name.as_str()).map_err(unfit)?;
         let mut create = Create::new(name, &spec.firmware, micad_word);
         create.pedestal_conf = pedestal_conf(spec)?;

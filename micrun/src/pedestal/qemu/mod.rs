@@ -18,7 +18,7 @@ use super::{Claim, Created, Driver, DriverError, GuestSpec, Node, Plan, PlanErro
 use crate::cgroup::{Cgroup, CgroupError, Place};
 use crate::id::Key;
 use crate::namespace::on_own_thread;
-use crate::network::{NetworkError, PodInterface};
+use crate::network::PodInterface;
 use crate::process::ProcessId;
 use crate::resources::CpuSet;
 
@@ -127,7 +127,7 @@ impl Plan for QemuPlan {
 
 async fn create(plan: &QemuPlan) -> Result<Created, DriverError> {
     let tap = match &plan.network {
-        Some((interface, nic)) => Some((interface.attach().await.map_err(network_failed)?, *nic)),
+        Some((interface, nic)) => Some((interface.attach().await?, *nic)),
         None => None,
     };
     let cgroup = enter(plan).await?;
@@ -156,17 +156,13 @@ async fn enter(plan: &QemuPlan) -> Result<Option<Cgroup>, DriverError> {
 /// Removes the cgroup, once nothing runs in it any more, and leaves the pod's interface as it was.
 async fn leave(cgroup: Option<Place>, interface: Option<PodInterface>) -> Result<(), DriverError> {
     let released = match interface {
-        Some(interface) => interface.release().await.map_err(network_failed),
+        Some(interface) => interface.release().await,
         None => Ok(()),
     };
     if let Some(place) = cgroup {
         on_own_thread(move || place.remove()).await.map_err(cgroup_failed)?;
     }
-    released
-}
-
-fn network_failed(error: NetworkError) -> DriverError {
-    DriverError::backend("the guest's network", error.to_string())
+    Ok(released?)
 }
 
 fn cgroup_failed(error: CgroupError) -> DriverError {

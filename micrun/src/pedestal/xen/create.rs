@@ -11,11 +11,12 @@ use micrun_image_spec::units::Mib;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::OnDisk;
 use super::guest::XenGuest;
 use super::plan::XenPlan;
 use super::watcher::{Known, Watcher};
-use crate::hypervisor::xen::{Affinity, Domain, DomainWatch, Store, Xen, XenError};
+use super::{OnDisk, remove};
+use crate::hypervisor::xen::{Affinity, Domain, DomainWatch, Store, Xen, XenError, vif};
+use crate::network::{Mac, NetworkError, PodInterface};
 use crate::pedestal::{Console, Created, DriverError};
 use crate::trace::{self, TraceContext};
 use crate::tty::Device;
@@ -40,12 +41,24 @@ pub async fn create(plan: &XenPlan) -> Result<Created, DriverError> {
         Ok(created) => Ok(created),
         Err(error) => {
             let error = explain(&xen, plan, error).await;
-            if let Err(left) = xen.destroy(&plan.on_disk.domain).await {
+            if let Err(left) = remove(&xen, &plan.on_disk).await {
                 tracing::warn!(domain = %plan.on_disk.domain, error = %left, "a part of the domain is left");
             }
             Err(error)
         }
     }
+}
+
+/// The address that a guest behind this interface has to use.
+///
+/// # Errors
+///
+/// Where it has none, or Dom0's kernel serves no interfaces of guests.
+pub async fn address_of(interface: &PodInterface) -> Result<Mac, NetworkError> {
+    if !vif::is_served() {
+        return Err(NetworkError::NoNetback);
+    }
+    interface.mac().await
 }
 
 /// Takes a domain back that runs, or is paused, without its shim.
@@ -64,6 +77,10 @@ async fn bring_up(xen: &Xen, plan: &XenPlan) -> Result<Created, DriverError> {
     let domain = xen.create_paused(&plan.config_file, &plan.on_disk.domain).await?;
     if plan.max_memory > plan.config.memory {
         xen.set_max_memory(&domain, plan.max_memory).await?;
+    }
+    if let Some(interface) = &plan.on_disk.interface {
+        interface.take_in(vif::device(&domain)).await?;
+        vif::set_connected(&domain).await?;
     }
     if let Some(trace) = plan.trace
         && let Err(error) = tell(&domain, trace).await

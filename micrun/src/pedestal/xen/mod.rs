@@ -16,6 +16,7 @@ use super::node::on_xen;
 use super::{Created, Driver, DriverError, FreeMemory, GuestSpec, Node, Plan, PlanError, Record};
 use crate::hypervisor::xen::{DomainName, DomainRef, Uuid, Xen, XenError};
 use crate::id::{GuestName, Key};
+use crate::network::PodInterface;
 use crate::resources::CpuSet;
 
 mod create;
@@ -43,6 +44,9 @@ struct OnDisk {
     pinned: Vec<u32>,
     /// The most virtual CPUs that it can have.
     max_vcpus: u32,
+    /// The pod's interface, where it is behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interface: Option<PodInterface>,
 }
 
 impl OnDisk {
@@ -104,7 +108,7 @@ impl Driver for XenDirect {
     }
 
     async fn destroy(&self, record: &Record) -> Result<(), DriverError> {
-        Ok(Xen::find()?.destroy(&OnDisk::read(record)?.domain).await?)
+        remove(&Xen::find()?, &OnDisk::read(record)?).await
     }
 
     /// Its domain has a name that no other has, whoever made it. Without Xen or its tools nobody made one.
@@ -115,6 +119,15 @@ impl Driver for XenDirect {
             Some(domain) => Ok(xen.end(&domain).await?),
             None => Ok(()),
         }
+    }
+}
+
+/// Destroys the domain, with its end of the pod's interface, and leaves that as it was.
+async fn remove(xen: &Xen, on_disk: &OnDisk) -> Result<(), DriverError> {
+    xen.destroy(&on_disk.domain).await?;
+    match &on_disk.interface {
+        Some(interface) => Ok(interface.release().await?),
+        None => Ok(()),
     }
 }
 
@@ -150,7 +163,9 @@ mod tests {
             name: "z1-0123456789abcdef".to_owned().try_into().unwrap(),
             uuid: "12345678-1234-4234-8234-123456789abc".parse().unwrap(),
         };
-        let on_disk = OnDisk { domain, vuart: true, pinned: vec![1], max_vcpus: 2 };
+        let mut on_disk = OnDisk { domain, vuart: true, pinned: vec![1], max_vcpus: 2, interface: None };
+        assert_eq!(OnDisk::read(&on_disk.record()).unwrap(), on_disk);
+        on_disk.interface = Some(serde_json::from_value("/run/netns/p".into()).unwrap());
         assert_eq!(OnDisk::read(&on_disk.record()).unwrap(), on_disk);
         let damaged =
             Record { driver: NAME.to_owned(), data: serde_json::json!({ "domain": { "name": "0" } }) };

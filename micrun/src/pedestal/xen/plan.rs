@@ -66,13 +66,15 @@ impl XenPlan {
             cap: cap(capacity.percent(), max_vcpus),
             vuart,
             iomem: spec.settings.iomem.clone(),
+            // Known once somebody has looked.
+            pod_mac: None,
             network: spec.settings.network.clone(),
         };
         Ok(XenPlan {
             config,
             config_file: spec.dir.join("domain.cfg"),
             max_memory: spec.resources.max_memory.unwrap_or(memory).max(memory),
-            on_disk: OnDisk { domain, vuart, pinned, max_vcpus },
+            on_disk: OnDisk { domain, vuart, pinned, max_vcpus, interface: spec.interface.clone() },
             trace: spec.trace,
         })
     }
@@ -110,17 +112,21 @@ impl Plan for XenPlan {
         self.on_disk.record()
     }
 
-    /// Its memory; and, where virtual CPUs are pinned, the cores that they alone run on.
+    /// Its memory; where virtual CPUs are pinned, the cores that they alone run on; and the pod's interface.
     fn claims(&self) -> Vec<Claim> {
         let cores = match &self.config.affinity {
             Affinity::Each(cores) => cores.as_slice(),
             Affinity::Any | Affinity::Within(_) => &[],
         };
         let memory = Claim::Memory(self.config.memory);
-        std::iter::once(memory).chain(cores.iter().copied().map(Claim::Core)).collect()
+        let interface = self.on_disk.interface.clone().map(Claim::Interface);
+        std::iter::once(memory).chain(cores.iter().copied().map(Claim::Core)).chain(interface).collect()
     }
 
-    async fn create(self: Box<Self>) -> Result<Created, DriverError> {
+    async fn create(mut self: Box<Self>) -> Result<Created, DriverError> {
+        if let Some(interface) = &self.on_disk.interface {
+            self.config.pod_mac = Some(create::address_of(interface).await?);
+        }
         create::create(&self).await
     }
 }
@@ -132,6 +138,7 @@ mod tests {
     use super::*;
     use crate::config::{NodeConfig, Settings};
     use crate::id::{GuestName, Id, Key};
+    use crate::network::PodInterface;
     use crate::resources::Asked;
 
     fn spec(conf: &str) -> GuestSpec {
@@ -190,6 +197,16 @@ mod tests {
         assert_eq!(plan.config.affinity, Affinity::Any);
         assert!(!plan.on_disk.vuart);
         assert_eq!(plan.claims(), [Claim::Memory(DEFAULT_MEMORY)]);
+    }
+
+    #[test]
+    fn a_guest_behind_its_pods_interface_has_it_alone() {
+        let interface: Option<PodInterface> = serde_json::from_value("/run/netns/p".into()).unwrap();
+        let spec = GuestSpec { interface: interface.clone(), ..spec("PedestalConf=/image.bin\nMemory=32\n") };
+        let uuid = "12345678-1234-4234-8234-123456789abc".parse().unwrap();
+        let plan = XenPlan::new(&spec, &Node::new(Boards::builtin(), []), uuid).unwrap();
+        assert_eq!(plan.claims(), [Claim::Memory(Mib(32)), Claim::Interface(interface.clone().unwrap())]);
+        assert_eq!(OnDisk::read(&plan.record()).unwrap().interface, interface);
     }
 
     #[test]

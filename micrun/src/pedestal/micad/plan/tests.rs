@@ -69,6 +69,17 @@ fn a_domain_gets_what_image_and_engine_say() {
 }
 
 #[test]
+fn the_pods_interface_is_not_micads_to_give() {
+    let mut spec = spec("Pedestal=xen\nPedestalConf=/image.bin", &Asked::default());
+    spec.interface = Some(serde_json::from_value("/run/netns/p".into()).unwrap());
+    let said = MicadPlan::new(&spec, &node(), Path::new("/dev")).unwrap_err().to_string();
+    assert!(
+        said.starts_with("guests of micad cannot have the pod's interface; leave the annotation"),
+        "{said}"
+    );
+}
+
+#[test]
 fn nothing_is_made_up_for_a_domain() {
     let create = plan("Pedestal=xen\nPedestalConf=/image.bin\nMemory=64").unwrap().create;
     assert_eq!(

@@ -7,6 +7,7 @@
 //! - [`domains`]: domains of Xen, ours and others'
 //! - [`node`]: the node itself, before any guest
 //! - [`guests`]: what a user does with a guest
+//! - [`network`]: guests on their pods' interfaces
 //! - [`survivors`]: what becomes of whom when something dies
 //! - [`refusals`]: what the node cannot give
 //! - [`figures`]: what we cost beside Xen itself
@@ -21,6 +22,7 @@ mod domains;
 mod figures;
 mod guests;
 mod leftovers;
+mod network;
 mod node;
 mod oeqa;
 mod refusals;
@@ -97,6 +99,7 @@ fn trial(place: Arc<Place>, story: Story) -> Trial {
 fn stories() -> Vec<Story> {
     let mut stories = node::stories();
     stories.extend(guests::stories());
+    stories.extend(network::stories());
     stories.extend(survivors::stories());
     stories.extend(refusals::stories());
     stories.extend(figures::stories());

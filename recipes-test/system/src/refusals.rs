@@ -40,7 +40,7 @@ fn taken_core(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 /// Create fails with one line that holds the container's id and all the words.
-fn refused(stage: &Stage<'_>, firmware: &Firmware, options: &[&str], words: &[&str]) -> Result<()> {
+pub fn refused(stage: &Stage<'_>, firmware: &Firmware, options: &[&str], words: &[&str]) -> Result<()> {
     let id = "refused";
     let said = stage.try_run_detached(firmware, id, options)?;
     ensure!(!said.status.success(), "ctr run should have failed");

@@ -15,7 +15,7 @@ use crate::{Workspace, note, shell};
 
 /// The release that the node runs: the oldest stable one whose Xen runs under QEMU's Arm.
 pub const SUITE: &str = "trixie";
-const PACKAGES: [&str; 25] = [
+const PACKAGES: [&str; 26] = [
     "bash",
     "busybox-static",
     "containerd",
@@ -28,6 +28,7 @@ const PACKAGES: [&str; 25] = [
     "grep",
     "grub-common",
     "gzip",
+    "iproute2",
     "kmod",
     "linux-image-cloud-arm64",
     "mount",
@@ -62,7 +63,7 @@ const PRUNED: [&str; 9] = [
 ];
 
 /// The modules that the node loads, and those that they need.
-const MODULES: [&str; 22] = [
+const MODULES: [&str; 30] = [
     "arch/arm64/crypto/sha2-ce",
     "arch/arm64/crypto/sha256-arm64",
     "drivers/block/loop",
@@ -70,6 +71,8 @@ const MODULES: [&str; 22] = [
     "drivers/md/dm-bufio",
     "drivers/md/dm-mod",
     "drivers/md/dm-verity",
+    "drivers/net/veth",
+    "drivers/net/xen-netback/xen-netback",
     "drivers/virtio/virtio_mmio",
     "drivers/watchdog/softdog",
     "drivers/watchdog/xen_wdt",
@@ -85,6 +88,12 @@ const MODULES: [&str; 22] = [
     "fs/overlayfs/overlay",
     "fs/squashfs/squashfs",
     "lib/reed_solomon/reed_solomon",
+    "net/802/stp",
+    "net/bridge/bridge",
+    "net/llc/llc",
+    "net/sched/act_mirred",
+    "net/sched/cls_u32",
+    "net/sched/sch_ingress",
 ];
 
 /// Where kmod has it, which is not in every user's PATH.

@@ -111,13 +111,9 @@ fn e2e(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     packages::ensure("the end-to-end tests", &needs)?;
     Product::build(workspace, Profile::Release, &[])?;
     Product::build_with_crash_points(workspace)?;
-    let mut build = cargo(workspace);
-    build.args(["build", "-p", "micrun-e2e"]);
-    step(format_args!("Building the end-to-end tests: {}", shell::line(&build)));
-    shell::run(&mut build)?;
     Release::all(workspace)?;
-    let program = workspace.target().join("debug/micrun-e2e");
-    let mut tests = as_root(workspace, program.into_os_string())?;
+    let mut tests =
+        as_root(workspace, build(workspace, "micrun-e2e", "the end-to-end tests")?.into_os_string())?;
     tests.args(arguments);
     step("End-to-end tests: each containerd runs each firmware");
     run_tests(&mut tests)
@@ -128,13 +124,9 @@ fn pods(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
         [&packages::DEMO, &packages::GUESTS, &packages::IMAGES, &packages::RELEASES, &packages::PODS];
     packages::ensure("the tests of pods", &needs)?;
     Product::build(workspace, Profile::Release, &[])?;
-    let mut build = cargo(workspace);
-    build.args(["build", "-p", "micrun-pods"]);
-    step(format_args!("Building the tests of pods: {}", shell::line(&build)));
-    shell::run(&mut build)?;
     Release::all(workspace)?;
-    let program = workspace.target().join("debug/micrun-pods");
-    let mut tests = as_root(workspace, program.into_os_string())?;
+    let mut tests =
+        as_root(workspace, build(workspace, "micrun-pods", "the tests of pods")?.into_os_string())?;
     tests.args(arguments);
     step("Tests of pods: what kubelet does, on each containerd");
     run_tests(&mut tests)
@@ -147,6 +139,15 @@ fn path_with(first: &Path, programs: &[PathBuf]) -> Result<OsString> {
     let first = first.parent().map(Path::to_owned);
     let folders = first.into_iter().chain(std::env::split_paths(&own)).chain(folders);
     std::env::join_paths(folders).context("cannot extend PATH")
+}
+
+/// Builds a program of tests. Gives its path.
+fn build(workspace: &Workspace, package: &str, what: &str) -> Result<PathBuf> {
+    let mut build = cargo(workspace);
+    build.args(["build", "-p", package]);
+    step(format_args!("Building {what}: {}", shell::line(&build)));
+    shell::run(&mut build)?;
+    Ok(workspace.target().join("debug").join(package))
 }
 
 /// Runs a test runner. If tests fail, its own summary is the last that the user reads.

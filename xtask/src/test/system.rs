@@ -4,10 +4,9 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::Result;
-use micrun_testkit::product::cargo;
 use micrun_testkit::{Product, Profile, Workspace, cross, firmware, packages, shell, step};
 
-use super::run_tests;
+use super::{build, run_tests};
 use crate::privileges::as_root;
 
 /// What runs in the node.
@@ -35,9 +34,5 @@ fn prepare(workspace: &Workspace) -> Result<Command> {
     let boards = [firmware::OURS_XEN.board, firmware::OURS_XEN_VUART.board];
     Product::build(workspace, Profile::Release, &boards)?;
     cross::build(workspace, Profile::Release, &PROGRAMS)?;
-    let mut build = cargo(workspace);
-    build.args(["build", "-p", "micrun-system"]);
-    step(format_args!("Building the system tests: {}", shell::line(&build)));
-    shell::run(&mut build)?;
-    as_root(workspace, workspace.target().join("debug/micrun-system").into_os_string())
+    as_root(workspace, build(workspace, "micrun-system", "the system tests")?.into_os_string())
 }

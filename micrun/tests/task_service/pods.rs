@@ -92,7 +92,7 @@ async fn the_sandbox_of_a_pod_answers_every_call_and_is_no_guest() {
     let exec = ExecProcessRequest { id: "p".to_owned(), exec_id: "e".to_owned(), ..Default::default() };
     let (code, words) = refusal(shim.task.exec(soon(), &exec).await);
     assert_eq!(code, Code::UNIMPLEMENTED);
-    assert!(words.contains("give them to a container of the pod"), "{words}");
+    assert!(words.contains("this is the sandbox of a pod"), "{words}");
     assert_eq!(refusal(shim.task.pause(soon(), &support::pause("p")).await).0, Code::UNIMPLEMENTED);
     assert_eq!(refusal(shim.task.delete(soon(), &support::delete("p")).await).0, Code::FAILED_PRECONDITION);
 

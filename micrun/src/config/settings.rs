@@ -178,6 +178,9 @@ impl Settings {
         let config = config_of(node, &said, &mut told)?;
         let mut merger = Merger { policy: &node.policy, config: &config, conf, said, told };
         let settings = merger.settings()?;
+        if settings.pedestal == Pedestal::Qemu {
+            merger.of_no_use_to_qemu(&settings.wishes);
+        }
         merger.node_wide();
         let explanation = merger.told;
         Ok(Merged { settings, config, explanation })
@@ -321,6 +324,32 @@ impl Merger<'_> {
             max_memory: self.pick("max_memory", max_memory.into_iter().flatten(), Mib::to_string),
             min_memory: self.pick("min_memory", min_memory, u32::to_string).map(Mib),
         })
+    }
+
+    /// A board of QEMU's has its processors, and its memory stays as it begins. `micrun.conf` speaks of all guests and so of
+    /// none: what it says of these is no mistake.
+    fn of_no_use_to_qemu(&mut self, wishes: &Wishes) {
+        let processors = "a guest of QEMU has the processors of its board";
+        let all = [
+            ("vcpus", wishes.vcpus.is_some_and(|vcpus| vcpus > 1), processors),
+            ("max_vcpus", wishes.max_vcpus.is_some_and(|vcpus| vcpus > 1), processors),
+            (
+                "max_memory",
+                wishes.max_memory > wishes.memory,
+                "a guest of QEMU keeps the memory that it begins with",
+            ),
+            (
+                annotation::RUNTIME_VCPU_PCPU_BINDING,
+                wishes.pin,
+                "a guest of QEMU runs on all cores of its cpuset",
+            ),
+        ];
+        for (name, _, why) in all.into_iter().filter(|(_, is_asked, _)| *is_asked) {
+            let Some(asked) = self.told.get(name).cloned() else { continue };
+            if matches!(asked.origin, Origin::Image { .. } | Origin::Annotation { .. }) {
+                self.told.ignore(asked.origin, &asked.value, why);
+            }
+        }
     }
 
     /// One to one where that is asked for, unless pinning is switched off altogether.

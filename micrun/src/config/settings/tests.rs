@@ -112,6 +112,26 @@ fn what_has_no_meaning_is_told_once_and_ignored() {
 }
 
 #[test]
+fn a_guest_of_qemu_is_told_what_only_hypervisors_divide() {
+    let conf = CONF.replace("Memory=64", "Memory=64\nMaxMemory=128\nVCPU=1\nMaxVCPU=2");
+    let node = node("[guest]\nmax_vcpus = 4\n");
+    let list = [("org.openeuler.micrun.runtime.vcpu_pcpu_binding", "yes")];
+    let ignored = |conf: &str| -> Vec<String> {
+        let told = merge_all(&node, conf, &list).unwrap().explanation;
+        told.ignored.iter().map(|it| format!("{}: {}", it.origin, it.why)).collect()
+    };
+    assert_eq!(
+        ignored(&conf),
+        [
+            "MaxVCPU in the image's client.conf: a guest of QEMU has the processors of its board",
+            "MaxMemory in the image's client.conf: a guest of QEMU keeps the memory that it begins with",
+            "annotation org.openeuler.micrun.runtime.vcpu_pcpu_binding: a guest of QEMU runs on all cores of its cpuset",
+        ]
+    );
+    assert!(ignored(&conf.replace("Pedestal=qemu", "Pedestal=xen")).is_empty());
+}
+
+#[test]
 fn a_value_of_the_wrong_kind_is_refused_by_name() {
     for (key, value) in [
         ("container.firmware_path", "/../etc/passwd"),

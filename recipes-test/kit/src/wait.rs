@@ -20,15 +20,35 @@ pub fn until<T>(what: &str, probe: impl FnMut() -> Result<Option<T>>) -> Result<
 }
 
 /// As [`until`], with a deadline of its own.
-pub fn within<T>(deadline: Duration, what: &str, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub fn within<T>(deadline: Duration, what: &str, probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    resting(|_| INTERVAL, deadline, what, probe)
+}
+
+/// As [`within`], for a probe that takes its time from what is waited for, as a program in an emulated machine does: it
+/// gets a third of it at most.
+///
+/// # Errors
+/// As [`within`].
+pub fn gently<T>(deadline: Duration, what: &str, probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    resting(|took| (took * 2).max(INTERVAL), deadline, what, probe)
+}
+
+/// `rest` says how long to wait after a probe that took so long.
+fn resting<T>(
+    rest: impl Fn(Duration) -> Duration,
+    deadline: Duration,
+    what: &str,
+    mut probe: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let end = Instant::now() + deadline;
     loop {
+        let start = Instant::now();
         if let Some(answer) = probe()? {
             return Ok(answer);
         }
         if Instant::now() >= end {
             bail!("waited {} s for {what}", deadline.as_secs());
         }
-        std::thread::sleep(INTERVAL);
+        std::thread::sleep(rest(start.elapsed()));
     }
 }

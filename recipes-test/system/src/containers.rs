@@ -48,7 +48,7 @@ impl Stage<'_> {
     /// Waits for a text in the output of a detached guest.
     pub fn wait_for_log(&self, id: &str, text: &str) -> Result<()> {
         let log = format!("/tmp/{id}.log");
-        wait::until(&format!("{text:?} from {id}"), || {
+        wait::gently(wait::DEADLINE, &format!("{text:?} from {id}"), || {
             Ok(self.node.ask(&["cat", &log])?.stdout.contains(text).then_some(()))
         })?;
         self.node.run(&["cat", &log]).map(drop)
@@ -66,7 +66,7 @@ impl Stage<'_> {
 
     /// Waits until a task has the state.
     pub fn wait_state(&self, id: &str, state: &str) -> Result<()> {
-        wait::until(&format!("task {id} to be {state}"), || match self.state(id)? {
+        wait::gently(wait::DEADLINE, &format!("task {id} to be {state}"), || match self.state(id)? {
             Some(now) => Ok((now == state).then_some(())),
             None => bail!("task {id} is gone while waiting for it to be {state}"),
         })?;

@@ -174,7 +174,7 @@ impl Stage<'_> {
 
     /// Waits until the domain of a container is gone.
     pub fn wait_until_gone(&self, id: &str) -> Result<()> {
-        wait::until(&format!("the domain of {id} to be gone"), || {
+        wait::gently(wait::DEADLINE, &format!("the domain of {id} to be gone"), || {
             Ok(self.domain(id)?.is_none().then_some(()))
         })
     }

@@ -37,7 +37,7 @@ impl Leftovers {
     /// Fails with a list of what is there now and was not then.
     pub fn assert_nothing_new(&self, node: &Node) -> Result<()> {
         let mut new = Vec::new();
-        let clean = wait::within(SETTLE, "nothing to be left", || {
+        let clean = wait::gently(SETTLE, "nothing to be left", || {
             let now = Self::look(node)?.0;
             let more = |(line, count): &(String, usize)| *count > self.0.get(line).copied().unwrap_or(0);
             new = now.into_iter().filter(more).map(|(line, _)| line).collect();

@@ -67,11 +67,12 @@ fn places(supplies: &Supplies) -> Vec<Arc<Place>> {
     Driver::ALL.iter().map(|driver| Arc::new(Place::new(supplies, *driver))).collect()
 }
 
-/// Every story on every node. Neighbours in the list run at the same time, so they use different nodes.
+/// Every story on every node. Neighbours in the list run at the same time, so they use different nodes. The longest come
+/// first, so that no core is idle while they end.
 fn every_trial() -> Result<Vec<Trial>> {
     let supplies = supplies()?;
+    let mut trials = updates::trials(&supplies);
     let places = places(&supplies);
-    let mut trials = Vec::new();
     for story in stories() {
         for place in places.iter().filter(|place| story.drivers.contains(&place.driver)) {
             trials.push(trial(place.clone(), story));
@@ -88,7 +89,6 @@ fn every_trial() -> Result<Vec<Trial>> {
             oeqa::CLONES
         ));
     }
-    trials.extend(updates::trials(&supplies));
     Ok(trials)
 }
 

@@ -159,9 +159,9 @@ fn reach(stage: &Stage<'_>) -> Result<()> {
     stage.node.run(&["ip", "netns", "delete", "pod0"])?;
     let in_dom0 = || stage.node.run(&["ip", "-o", "link", "show"]);
     let is_back = || Ok(in_dom0()?.contains(" micrun0: <BROADCAST,MULTICAST> ").then_some(()));
-    wait::until("the guest's side to be in Dom0, switched off", is_back)?;
+    wait::gently(wait::DEADLINE, "the guest's side to be in Dom0, switched off", is_back)?;
     end(stage, "last", last)?;
-    wait::until("it to be gone", || Ok((!in_dom0()?.contains("micrun0")).then_some(())))
+    wait::gently(wait::DEADLINE, "it to be gone", || Ok((!in_dom0()?.contains("micrun0")).then_some(())))
 }
 
 /// containerd has what is left cleaned up.
@@ -169,7 +169,7 @@ fn shim_is_killed(stage: &Stage<'_>, id: &str, asks: &[&str]) -> Result<()> {
     stage.start(&OURS_XEN, id, asks)?;
     stage.node.run(&["pkill", "--signal", "KILL", "--full", &format!("containerd-shim-mica-v2.*{id}")])?;
     stage.wait_until_gone(id)?;
-    wait::until("the task to be gone", || Ok(stage.state(id)?.is_none().then_some(())))?;
+    wait::gently(wait::DEADLINE, "the task to be gone", || Ok(stage.state(id)?.is_none().then_some(())))?;
     stage.ctr(&["container", "rm", id])?;
     stage.node.run(&["rm", &format!("/tmp/{id}.log")]).map(drop)
 }
@@ -177,7 +177,7 @@ fn shim_is_killed(stage: &Stage<'_>, id: &str, asks: &[&str]) -> Result<()> {
 /// The kernel removes Dom0's end of an interface a moment after its domain.
 fn as_before(stage: &Stage<'_>, before: &str) -> Result<()> {
     let mut now = String::new();
-    let waited = wait::until("nothing of the guests to be left in their pods", || {
+    let waited = wait::gently(wait::DEADLINE, "nothing of the guests to be left in their pods", || {
         now = traces(stage)?;
         Ok((now == before).then_some(()))
     });

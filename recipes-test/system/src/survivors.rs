@@ -38,7 +38,9 @@ fn shim_is_killed(stage: &mut Stage<'_>) -> Result<()> {
     stage.start(&OURS_XEN, "orphan", &[])?;
     stage.node.run(&["pkill", "--signal", "KILL", "--full", "containerd-shim-mica-v2.*orphan"])?;
     stage.wait_until_gone("orphan")?;
-    wait::until("the task to be gone", || Ok(stage.state("orphan")?.is_none().then_some(())))?;
+    wait::gently(wait::DEADLINE, "the task to be gone", || {
+        Ok(stage.state("orphan")?.is_none().then_some(()))
+    })?;
     stage.ctr(&["container", "rm", "orphan"])?;
     stage.node.run(&["rm", "/tmp/orphan.log"]).map(drop)
 }
@@ -72,7 +74,9 @@ fn foreign_domain(stage: &mut Stage<'_>) -> Result<()> {
     stage.start(&OURS_XEN, "neighbour", &[])?;
     stage.node.run(&["pkill", "--signal", "KILL", "--full", "containerd-shim-mica-v2.*neighbour"])?;
     stage.wait_until_gone("neighbour")?;
-    wait::until("the task to be gone", || Ok(stage.state("neighbour")?.is_none().then_some(())))?;
+    wait::gently(wait::DEADLINE, "the task to be gone", || {
+        Ok(stage.state("neighbour")?.is_none().then_some(()))
+    })?;
     stage.ctr(&["container", "rm", "neighbour"])?;
     stage.node.run(&["rm", "/tmp/neighbour.log"])?;
     ensure!(stage.domain("orphan")? == before, "the other's domain was touched");

@@ -152,7 +152,7 @@ impl Site {
         node.cut();
         let node = self.switch_on("the new slot's first boot, whose power is cut, too")?;
         check_slot(&node, Slot::B)?;
-        wait::within(PATIENCE, "the boot loader's environment to be mounted", || {
+        wait::gently(PATIENCE, "the boot loader's environment to be mounted", || {
             Ok(node.ask(&["test", "-e", GRUBENV])?.status.success().then_some(()))
         })?;
         ensure!(grubenv(&node, "B_TRY")? == "1", "the boot loader should have counted the boot");
@@ -211,7 +211,7 @@ impl Site {
         ensure!(xen == self.xen, "Xen below Linux: {xen}");
         let found = node.run(&["grep", "min-bundle-version", "/usr/lib/rauc/system.conf"])?;
         ensure!(found.trim_end().ends_with(version), "it should be release {version}: {found}");
-        wait::within(PATIENCE, "the slot to be marked good", || Ok(is_good(&node, slot)?.then_some(())))?;
+        wait::gently(PATIENCE, "the slot to be marked good", || Ok(is_good(&node, slot)?.then_some(())))?;
         if !self.id.is_empty() {
             let id = node.run(&["cat", "/etc/machine-id"])?;
             ensure!(id == self.id, "the node is another one after the update: {id} instead of {}", self.id);
@@ -304,7 +304,7 @@ fn guest(node: &Node) -> Result<Guest> {
 
 /// Waits until the guest runs well and is what it should be.
 fn becomes(node: &Node, what: &str, is_so: impl Fn(&Guest) -> bool) -> Result<Guest> {
-    let found = wait::within(PATIENCE, what, || {
+    let found = wait::gently(PATIENCE, what, || {
         let guest = guest(node)?;
         Ok((guest.runs_well() && is_so(&guest)).then_some(guest))
     });
@@ -333,7 +333,7 @@ fn becomes_ill(node: &Node) -> Result<()> {
 
 /// Nothing is better than the slot that runs, so it goes on running, and the boot is counted.
 fn stays_up(node: &Node) -> Result<()> {
-    let state = wait::within(PATIENCE, "the verdict about this boot", || {
+    let state = wait::gently(PATIENCE, "the verdict about this boot", || {
         let state = node.ask(&["systemctl", "show", "--property=ActiveState", "--value", ROLLBACK])?;
         Ok((state.stdout.trim() == "failed").then_some(()))
     });
@@ -383,7 +383,7 @@ fn progress(node: &Node) -> Result<String> {
 
 /// Until half of it is done.
 fn wait_for_half(node: &Node) -> Result<()> {
-    let said = wait::within(PATIENCE, "the installation to be half done", || {
+    let said = wait::gently(PATIENCE, "the installation to be half done", || {
         let said = progress(node)?;
         ensure!(!said.contains("end "), "the installation ended too early: {said}");
         let percent =
@@ -397,7 +397,7 @@ fn wait_for_half(node: &Node) -> Result<()> {
 /// Installs a bundle to the end.
 fn install(node: &Node, bundle: &str) -> Result<()> {
     begin_install(node, bundle)?;
-    let said = wait::within(PATIENCE, "the installation to end", || {
+    let said = wait::gently(PATIENCE, "the installation to end", || {
         let said = progress(node)?;
         Ok(said.contains("end ").then_some(said))
     })?;

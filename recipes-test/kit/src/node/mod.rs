@@ -227,7 +227,7 @@ impl Node {
 
     /// A line for the reader of the transcript.
     pub fn remark(&self, text: &str) {
-        self.write(&format!("\n== {text}\n"));
+        self.write(&format!("\n== {text} ({} s after power on)\n", self.start.elapsed().as_secs()));
     }
 
     /// What a console showed, set apart.

@@ -17,7 +17,7 @@ pub struct Key {
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// A boot waits for the health of all guests, and is given up after a quarter of an hour.
+/// A boot waits for the health of all guests, and is given up after half an hour.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 const RESTART: &str = "\"always\", \"on-failure\", \"on-failure:N\" with a number of times, or \"no\"";
 const LOG: &str = "\"file\", \"journal\", \"none\", or a URI such as \"file:///var/log/motor.log\"";

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: MulanPSL-2.0
 require micrun-image-builder.inc
 
-SRCREV = "541d639d833306ad49c52912139c2997e7b62bbf"
+SRCREV = "3cae70511ff9ea0fa1462c8a1fdfbfdaaa6d5ad5"

@@ -5,7 +5,7 @@ SECTION = "devel"
 
 require recipes-containers/micrun/micrun-source.inc
 
-SRCREV = "541d639d833306ad49c52912139c2997e7b62bbf"
+SRCREV = "3cae70511ff9ea0fa1462c8a1fdfbfdaaa6d5ad5"
 
 MICRUN_CRATES = "-p micad-sim"
 

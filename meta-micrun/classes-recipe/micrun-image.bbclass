@@ -10,6 +10,9 @@
 # It makes the root file system as ext4, which is what update bundles carry, and a disk image with that in slot A, an empty
 # slot B and an empty data partition (docs/yocto-images.md has the table). Slot A holds that same ext4 byte for byte.
 
+# What GRUB and the scripts load, and what they are called, is arm64's.
+COMPATIBLE_HOST = "aarch64.*-linux"
+
 # MiB of each slot; an update has to fit too, so leave room for the years to come.
 MICRUN_SLOT_SIZE ??= "1024"
 
@@ -58,6 +61,8 @@ WIC_CREATE_EXTRA_ARGS = "--no-fstab-update"
 # The file system has to fit into the slot. OpenEmbedded counts KiB.
 IMAGE_ROOTFS_MAXSIZE = "${@int(d.getVar('MICRUN_SLOT_SIZE')) * 1024}"
 IMAGE_ROOTFS_EXTRA_SPACE = "0"
+# Blocks of 4 KiB are what an adaptive bundle is an index of: RAUC refuses to make one of an image with part of a block at its end.
+IMAGE_ROOTFS_ALIGNMENT = "4"
 
 IMAGE_LINGUAS = ""
 

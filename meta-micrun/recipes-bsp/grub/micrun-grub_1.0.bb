@@ -14,7 +14,11 @@ RPROVIDES:${PN} = "virtual-grub-bootconf"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 INHIBIT_DEFAULT_DEPS = "1"
 
-inherit deploy micrun-boot
+# Others' images keep the boot loader's configuration that they have.
+REQUIRED_DISTRO_FEATURES = "micrun"
+COMPATIBLE_HOST = "aarch64.*-linux"
+
+inherit deploy features_check micrun-boot
 
 # As grub-editenv has it: 1024 bytes, the rest is "#".
 do_compile() {

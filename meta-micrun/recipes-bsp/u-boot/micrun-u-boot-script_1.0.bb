@@ -15,7 +15,10 @@ COMPATIBLE_MACHINE = "^rpi$"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 INHIBIT_DEFAULT_DEPS = "1"
 
-inherit kernel-arch deploy micrun-boot
+# Others' images keep the script that they have.
+REQUIRED_DISTRO_FEATURES = "micrun"
+
+inherit kernel-arch deploy features_check micrun-boot
 
 do_compile() {
     sed -e 's|@XEN_ARGS@|${MICRUN_XEN_ARGS}|' \

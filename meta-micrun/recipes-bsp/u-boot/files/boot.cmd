@@ -12,7 +12,8 @@
 
 test -n "${BOOT_ORDER}" || setenv BOOT_ORDER "A B"
 test -n "${BOOT_A_LEFT}" || setenv BOOT_A_LEFT 3
-test -n "${BOOT_B_LEFT}" || setenv BOOT_B_LEFT 3
+# Empty when the node leaves the factory: nothing to go back to.
+test -n "${BOOT_B_LEFT}" || setenv BOOT_B_LEFT 0
 
 # First what may be tried. Then, when every good slot has had its turns: from the beginning, for a node that tries for ever can
 # still recover. Then anything.

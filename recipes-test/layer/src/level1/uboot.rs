@@ -62,11 +62,11 @@ fn counts(workspace: &Workspace) -> Result<()> {
     serial.expect("Slot A, rootfs.0: boots left, with this one: 1")?;
     serial.expect("STARTED Linux of A")?;
     let tree = serial.expect("ENDED Linux of A")?;
-    let wanted = "firmware.says=hello root=PARTLABEL=rootfs.0 ro rootwait rauc.slot=A fsck.repair=yes console=ttyS1,115200 panic=10";
+    let wanted = "firmware.says=hello root=PARTLABEL=rootfs.0 ro rootwait=60 rauc.slot=A fsck.repair=yes console=ttyS1,115200 panic=10";
     ensure!(tree.contains(wanted), "Linux is told something else than {wanted}: {tree}");
     serial.expect("Slot B, rootfs.1: boots left, with this one: 1")?;
     serial.expect("STARTED Linux of B")?;
-    serial.expect("root=PARTLABEL=rootfs.1 ro rootwait rauc.slot=B")?;
+    serial.expect("root=PARTLABEL=rootfs.1 ro rootwait=60 rauc.slot=B")?;
     serial.expect("No slot could be begun: all of them get their boots back")?;
     serial.expect("Slot A, rootfs.0: boots left, with this one: 3")?;
     serial.expect("STARTED Linux of A")?;
@@ -100,16 +100,16 @@ fn bad_slots(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Slot B is wanted, and empty, as it is on a new node; slot A has a hypervisor.
+/// Slot B is wanted, and empty; slot A has a hypervisor.
 fn passes_over(workspace: &Workspace) -> Result<()> {
     let board = Board::new(workspace, &[("Image", "Dom0"), ("xen", "Xen")], &[])?;
     let mut serial = board.start()?;
-    serial.stop_at_prompt(&["setenv BOOT_ORDER B A"])?;
+    serial.stop_at_prompt(&["setenv BOOT_ORDER B A", "setenv BOOT_B_LEFT 3"])?;
     serial.expect("Slot B cannot be booted")?;
     serial.expect("Slot A, rootfs.0: boots left, with this one: 3")?;
     serial.expect("STARTED Xen")?;
     let tree = serial.expect("ENDED Xen")?;
-    let dom0 = "firmware.says=hello root=PARTLABEL=rootfs.0 ro rootwait rauc.slot=A fsck.repair=yes console=hvc0 panic=10";
+    let dom0 = "firmware.says=hello root=PARTLABEL=rootfs.0 ro rootwait=60 rauc.slot=A fsck.repair=yes console=hvc0 panic=10";
     for wanted in [dom0, "console=dtuart dom0_mem=512M", "xen,multiboot-module", "xen,dom0-bootargs"] {
         ensure!(tree.contains(wanted), "Xen's device tree lacks {wanted}: {tree}");
     }

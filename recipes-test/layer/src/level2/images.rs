@@ -102,6 +102,14 @@ fn appends(workspace: &Workspace, clones: &Clones) -> Result<()> {
         units.contains("xenstored.service") && !units.contains("xen-qemu-dom0-disk-backend.service"),
         "Dom0 would start a QEMU that it does not have: {units}"
     );
+    for machine in MACHINES {
+        let kib = value(machine, "micrun-image", "IMAGE_ROOTFS_ALIGNMENT")?;
+        let kib: u64 = kib.trim().lines().last().unwrap_or_default().parse().context("no alignment")?;
+        ensure!(
+            kib > 0 && kib.is_multiple_of(4),
+            "{machine}: RAUC makes no adaptive bundle of an image of {kib} KiB blocks"
+        );
+    }
     Ok(())
 }
 

@@ -45,6 +45,7 @@ pub fn checks() -> Vec<Check> {
             run: same_as_on_the_node,
         },
         Check { name: "the packaged tests pass, under emulation", run: tests },
+        Check { name: "tests are built apart from the programs that are packaged", run: apart },
         Check { name: "bills of materials name the packages", run: bills },
         Check { name: "configuration is marked as such, so that updates keep it", run: configuration },
     ]
@@ -176,6 +177,22 @@ fn tests(workspace: &Workspace, clones: &Clones) -> Result<()> {
     let passed = said.lines().filter(|line| line.starts_with("PASS: ")).count();
     note(format_args!("{passed} tests passed"));
     ensure!(passed > 100 && !said.contains("FAIL: "), "the packaged tests said\n{said}");
+    Ok(())
+}
+
+/// Tests are built unoptimised, and with them the programs that they start: none of these may take the place of a product's.
+fn apart(workspace: &Workspace, clones: &Clones) -> Result<()> {
+    let work = build::packages(workspace, clones)?.join("../../work");
+    let lists = shell::output(Command::new("find").arg(&work).args(["-name", "tests.json"]))?;
+    let mut programs = 0;
+    for list in lists.lines() {
+        let text = String::from_utf8_lossy(&read(Path::new(list))?).into_owned();
+        for program in text.split("\"executable\":\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            ensure!(program.contains("/ptest/"), "{program} was built for tests, where the product's is");
+            programs += 1;
+        }
+    }
+    ensure!(programs > 0, "no recipe tells of the tests that it has built, below {}", work.display());
     Ok(())
 }
 

@@ -25,8 +25,11 @@ class MicrunUpdateTest(OERuntimeTestCase):
         self.said("systemctl start boot-complete.target")
         self.assertIn("Result=success", self.said("systemctl show -p Result micrun-health.service"))
 
+    @OETestDepends(["micrun_ota.MicrunUpdateTest.test_health_check_passed"])
     @OEHasPackage(["rauc"])
     def test_booted_slot_is_good(self):
+        # Waits until it has run; it does so once.
+        self.said("systemctl start rauc-mark-good.service")
         status = json.loads(self.said("rauc status --output-format=json"))
         slots = {name: slot for entry in status["slots"] for name, slot in entry.items()}
         booted = [name for name, slot in slots.items() if slot["state"] == "booted"]

@@ -36,8 +36,12 @@ pub struct Arguments {
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
 
+    /// Leaves out the peers that have to be compiled first, which takes minutes: runc's shim in Rust, the yardstick of `pack`
+    #[arg(long)]
+    packaged_peers: bool,
+
     /// Prints the shim's size, section by section and crate by crate, and measures nothing
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "packaged_peers"])]
     crates: bool,
 }
 
@@ -76,11 +80,11 @@ fn prepare(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     ];
     packages::ensure("the benchmark", &needs)?;
     Product::build(workspace, Profile::Release, &[])?;
-    if arguments.has(Part::Builder) {
+    if arguments.has(Part::Builder) && !arguments.packaged_peers {
         builder::prepare(workspace)?;
     }
     if arguments.has(Part::Shim) {
-        shim::prepare(workspace)?;
+        shim::prepare(workspace, arguments.packaged_peers)?;
     }
     if arguments.has(Part::Pods) {
         packages::ensure("the benchmark of pods", &[&packages::PODS])?;
@@ -91,11 +95,14 @@ fn prepare(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 
 fn measure(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let product = Product::find(workspace, Profile::Release)?;
-    let runs = arguments.runs;
-    let shim = arguments.has(Part::Shim).then(|| shim::run(workspace, &product, runs)).transpose()?;
+    let (runs, packaged) = (arguments.runs, arguments.packaged_peers);
+    let shim =
+        arguments.has(Part::Shim).then(|| shim::run(workspace, &product, runs, packaged)).transpose()?;
     let pods = arguments.has(Part::Pods).then(|| pods::run(workspace, &product, runs)).transpose()?;
-    let builder =
-        arguments.has(Part::Builder).then(|| builder::run(workspace, &product, runs)).transpose()?;
+    let builder = arguments
+        .has(Part::Builder)
+        .then(|| builder::run(workspace, &product, runs, packaged))
+        .transpose()?;
     if arguments.json {
         let numbers = json!({
             "shim": shim.as_ref().map(report::Report::to_json),

@@ -33,8 +33,12 @@ impl Row {
     }
 
     /// Where every column has a value.
-    pub fn of_all<const N: usize>(name: impl Into<String>, unit: &'static str, values: [f64; N]) -> Self {
-        Self::new(name, unit, values.map(Some))
+    pub fn of_all(
+        name: impl Into<String>,
+        unit: &'static str,
+        values: impl IntoIterator<Item = f64>,
+    ) -> Self {
+        Self::new(name, unit, values.into_iter().map(Some).collect::<Vec<_>>())
     }
 
     /// Of ours alone.

@@ -24,8 +24,8 @@ use table::{Row, Target};
 /// The most that a larger firmware may add to the memory of `pack`, MiB.
 const CONSTANT: f64 = 24.0;
 
-/// Packs, checks, and compares.
-pub fn run(workspace: &Workspace, product: &Product, runs: u32) -> Result<Table> {
+/// Packs, checks, and compares; `packaged`: not with what had to be built.
+pub fn run(workspace: &Workspace, product: &Product, runs: u32, packaged: bool) -> Result<Table> {
     let made = workspace.kit("bench")?;
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
     let u_boot = U_BOOT_ARM64.elf(product.firmware());
@@ -41,7 +41,9 @@ pub fn run(workspace: &Workspace, product: &Product, runs: u32) -> Result<Table>
         table.rows.extend(rows);
     }
     add_targets(&mut table);
-    yardstick(workspace, product, &firmwares[3], scratch.path(), runs, &mut table)?;
+    if !packaged {
+        yardstick(workspace, product, &firmwares[3], scratch.path(), runs, &mut table)?;
+    }
     check(product, &made, runs, &mut table)?;
     Ok(table)
 }

@@ -7,15 +7,15 @@ use micrun_testkit::{Containerd, step};
 
 use super::probe;
 use super::report::{Report, Row, median};
-use super::subject::{Subject, Subjects};
+use super::subject::{IN_RUST, Subject};
 
 const NAMES: [&str; 5] =
     ["`start` to first ttrpc reply", "ctr run --detach", "ctr task kill", "ctr task rm", "ctr alone"];
 
 /// Measures each call of each subject, in turns.
-pub fn measure(containerd: &Containerd, subjects: &Subjects, runs: u32, report: &mut Report) -> Result<()> {
+pub fn measure(containerd: &Containerd, subjects: &[Subject], runs: u32, report: &mut Report) -> Result<()> {
     step(format_args!("Starting, killing and deleting, {runs} times each, in turns"));
-    let mut samples: [[Vec<f64>; 3]; 5] = Default::default();
+    let mut samples = [(); 5].map(|()| vec![Vec::new(); subjects.len()]);
     for round in 0..runs {
         for (which, subject) in subjects.iter().enumerate() {
             let id = format!("calls-{which}-{round}");
@@ -27,9 +27,13 @@ pub fn measure(containerd: &Containerd, subjects: &Subjects, runs: u32, report: 
         }
     }
     for (name, samples) in NAMES.into_iter().zip(samples) {
-        let medians @ [_, _, in_rust] = samples.map(median);
+        let medians: Vec<f64> = samples.into_iter().map(median).collect();
+        let in_rust = subjects.iter().position(|subject| subject.name == IN_RUST).map(|at| medians[at]);
         let row = Row::of_all(name, "ms", medians);
-        report.add(if name == NAMES[0] { row.at_most(in_rust) } else { row });
+        report.add(match in_rust {
+            Some(in_rust) if name == NAMES[0] => row.at_most(in_rust),
+            _ => row,
+        });
     }
     Ok(())
 }

@@ -34,23 +34,26 @@ const ENGINE: Series = ALL[2];
 /// The containerd whose shim in Go is measured.
 const GO: Series = ALL[1];
 
-/// Builds and fetches what is measured.
-pub fn prepare(workspace: &Workspace) -> Result<()> {
+/// Builds and fetches what is measured; `packaged`: nothing is built for it.
+pub fn prepare(workspace: &Workspace, packaged: bool) -> Result<()> {
     Release::of(workspace, ENGINE)?;
     Release::of(workspace, GO)?;
-    subject::prepare(workspace)
+    if packaged { Ok(()) } else { subject::prepare(workspace) }
 }
 
 /// Measures everything.
-pub fn run(workspace: &Workspace, product: &Product, runs: u32) -> Result<Report> {
+pub fn run(workspace: &Workspace, product: &Product, runs: u32, packaged: bool) -> Result<Report> {
     let (engine, go) = (Release::of(workspace, ENGINE)?, Release::of(workspace, GO)?);
-    let subjects = subject::all(workspace, product, &go)?;
+    let mut subjects = subject::all(workspace, product, &go)?;
+    if packaged {
+        subjects.retain(|subject| subject.name != subject::IN_RUST);
+    }
     let containerd = Containerd::start(&engine, &subject::folder(workspace, &subjects)?)?;
     for subject in &subjects {
         containerd.import(&subject.archive)?;
     }
     let title = format!("containerd {}, runc's shim of {}, medians", engine.version, go.version);
-    let mut report = Report::new(title, subjects.each_ref().map(|subject| subject.name));
+    let mut report = Report::new(title, subjects.iter().map(|subject| subject.name).collect::<Vec<_>>());
     calls::measure(&containerd, &subjects, runs, &mut report)?;
     boot::measure(&containerd, product, &subjects[0], runs, &mut report)?;
     console::measure(workspace, &containerd, &subjects, runs, &mut report)?;

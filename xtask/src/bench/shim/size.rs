@@ -8,17 +8,15 @@ use anyhow::{Context as _, Result};
 use micrun_testkit::{Product, Workspace, note, shell};
 
 use super::report::{Report, Row};
-use super::subject::Subjects;
+use super::subject::Subject;
 
 /// How many lines the table of crates has.
 const CRATES: usize = 30;
 
 /// Packagers strip, so a stripped copy is what counts.
-pub fn measure(workspace: &Workspace, subjects: &Subjects, report: &mut Report) -> Result<()> {
-    let mut sizes = [0.0; 3];
-    for (size, subject) in sizes.iter_mut().zip(subjects) {
-        *size = stripped_size(workspace, &subject.shim)? as f64 / 1e6;
-    }
+pub fn measure(workspace: &Workspace, subjects: &[Subject], report: &mut Report) -> Result<()> {
+    let size = |subject: &Subject| Ok(stripped_size(workspace, &subject.shim)? as f64 / 1e6);
+    let sizes = subjects.iter().map(size).collect::<Result<Vec<f64>>>()?;
     report.add(Row::of_all("shim binary, stripped", "MB", sizes).at_most(4.0).sure());
     Ok(())
 }

@@ -26,8 +26,8 @@ pub struct Subject {
     program: Option<&'static str>,
 }
 
-/// Ours, runc's shim of containerd in Go, and the one in Rust: in the order of the table's columns.
-pub type Subjects = [Subject; 3];
+/// What the Rust shim is called in the table.
+pub const IN_RUST: &str = "runc, Rust";
 
 /// Builds the Rust shim as its users do, once. Takes a minute.
 pub fn prepare(workspace: &Workspace) -> Result<()> {
@@ -50,8 +50,8 @@ fn rust_shim_root(workspace: &Workspace) -> Result<PathBuf> {
     workspace.kit(&format!("bench/{package}-{version}"))
 }
 
-/// All three; `go` is the containerd whose shim is measured.
-pub fn all(workspace: &Workspace, product: &Product, go: &Release) -> Result<Subjects> {
+/// Ours, runc's shim in Go, which is that of the containerd `go`, and the one in Rust: in the order of the table's columns.
+pub fn all(workspace: &Workspace, product: &Product, go: &Release) -> Result<Vec<Subject>> {
     let dir = workspace.kit("bench")?;
     let archive = image::of_program(&dir, LINUX, &image::sleeper(&dir)?)?;
     let ours = Subject {
@@ -73,7 +73,7 @@ pub fn all(workspace: &Workspace, product: &Product, go: &Release) -> Result<Sub
         program: Some(image::PROGRAM),
     };
     let in_rust = Subject {
-        name: "runc, Rust",
+        name: IN_RUST,
         runtime: "io.containerd.runc.v2-rs",
         shim: rust_shim_root(workspace)?.join("bin").join(RUST_SHIM.2),
         service: "containerd.task.v3.Task",
@@ -81,11 +81,11 @@ pub fn all(workspace: &Workspace, product: &Product, go: &Release) -> Result<Sub
         image: LINUX.into(),
         program: Some(image::PROGRAM),
     };
-    Ok([ours, in_go, in_rust])
+    Ok(vec![ours, in_go, in_rust])
 }
 
 /// A folder with all shims, for containerd's PATH. Its own releases bring shims of runc, so this comes first.
-pub fn folder(workspace: &Workspace, subjects: &Subjects) -> Result<PathBuf> {
+pub fn folder(workspace: &Workspace, subjects: &[Subject]) -> Result<PathBuf> {
     let dir = workspace.kit("bench/shims")?;
     for subject in subjects {
         let link = dir.join(subject.program_name());

@@ -168,7 +168,9 @@ impl Site {
             guests(&node)?;
         }
 
+        node.remark("an update of the node whose health check will fail");
         install(&node, "bad")?;
+        node.remark("it restarts");
         node.restart()?;
         let node = self.switch_on("an update whose health check fails")?;
         check_slot(&node, Slot::A)?;
@@ -269,9 +271,11 @@ fn guests(node: &Node) -> Result<()> {
     );
     node.shell(&format!("mkdir -p {DECLARED} && printf '%s' '{declaration}' > {DECLARED}/{GUEST}.toml"))?;
     let first = becomes(node, "the declared guest to run", |_| true)?;
+    node.remark("the guest is updated");
     install(node, "guests-2")?;
     let second = becomes(node, "the guest to be updated", |guest| guest.digest != first.digest)?;
     ensure!(second.previous == first.digest, "there should be a way back: {second:?}");
+    node.remark("an update that is not healthy is taken back");
     install(node, "guests-wrong")?;
     let after = becomes(node, "the wrong guest to be taken back", |guest| guest.refused.is_some())?;
     ensure!(after.digest == second.digest && after.refused != after.digest, "another one runs: {after:?}");

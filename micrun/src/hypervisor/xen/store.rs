@@ -3,7 +3,9 @@
 //! One connection, one request at a time. Events that come between a request and its answer wait in a queue.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -16,6 +18,9 @@ use super::wire::{self, Kind, Message};
 
 /// Where xenstored listens, the newer path first.
 const SOCKETS: [&str; 2] = ["/run/xenstored/socket", "/var/run/xenstored/socket"];
+
+/// Whether this process has found one of them.
+static SOCKET_KNOWN: AtomicBool = AtomicBool::new(false);
 
 /// How long an answer may take. xenstored answers in microseconds; a node can be busy.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -52,15 +57,22 @@ impl Store {
     ///
     /// [`XenError::Io`] where there is none.
     pub async fn connect() -> Result<Store, XenError> {
-        let socket = SOCKETS.iter().map(Path::new).find(|path| path.exists());
+        Store::connect_among(&SOCKETS.map(Path::new), &SOCKET_KNOWN).await
+    }
+
+    /// A xenstored whose socket is gone has ended, as it does before the node restarts. The kernel's device is no way around
+    /// that: a watch that is set there waits for a dead xenstored, not even SIGKILL ends the process that does so, and the
+    /// restart takes minutes (Linux, `drivers/xen/xenbus/xenbus_xs.c`).
+    async fn connect_among(sockets: &[&Path], known: &AtomicBool) -> Result<Store, XenError> {
         let doing = "connecting to xenstored (is this node's Xen running, and is this its Dom0?)";
-        match socket {
-            Some(path) => Store::connect_to(path).await,
-            None => {
-                let device = Xenbus::open().map_err(XenError::io(doing))?;
-                Ok(Store::over(device))
-            }
+        if let Some(path) = sockets.iter().find(|path| path.exists()) {
+            known.store(true, Ordering::Relaxed);
+            return Store::connect_to(path).await;
         }
+        if known.load(Ordering::Relaxed) {
+            return Err(XenError::io(doing)(io::Error::new(io::ErrorKind::NotFound, "its socket is gone")));
+        }
+        Ok(Store::over(Xenbus::open().map_err(XenError::io(doing))?))
     }
 
     /// Connects to the xenstored at this socket.
@@ -237,6 +249,18 @@ mod tests {
         let (ours, _theirs) = duplex(4096);
         let error = Store::over(ours).list("/local/domain").await.unwrap_err();
         assert_eq!(error.to_string(), "asking xenstored (Directory /local/domain): no answer within 5 s");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_gone_is_not_replaced_by_the_device() {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, known) = (dir.path().join("socket"), AtomicBool::new(false));
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        assert!(Store::connect_among(&[&socket], &known).await.is_ok());
+        drop(listener);
+        std::fs::remove_file(&socket).unwrap();
+        let error = Store::connect_among(&[&socket], &known).await.err().unwrap().to_string();
+        assert!(error.ends_with("its socket is gone"), "{error}");
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MulanPSL-2.0;md5=74b1b7a7ee537a
 SRC_URI = "\
     file://example.toml.example \
     file://micrun-guests-again.service \
+    file://micrun-guests-stop.service \
     file://micrun-guests.logrotate \
     file://micrun-guests.path \
     file://micrun-guests.service \
@@ -16,7 +17,7 @@ S = "${UNPACKDIR}"
 inherit features_check systemd
 
 REQUIRED_DISTRO_FEATURES = "systemd"
-SYSTEMD_SERVICE:${PN} = "micrun-guests.service micrun-guests.path"
+SYSTEMD_SERVICE:${PN} = "micrun-guests.service micrun-guests.path micrun-guests-stop.service"
 
 do_install() {
     install -d ${D}${systemd_system_unitdir}

@@ -207,6 +207,15 @@ fn life(stage: &mut Stage<'_>) -> Result<()> {
     guests.guests(&["apply", "--retry"])?;
     ensure!(guests.digest()? == second, "--retry did not go forward");
 
+    guests.guests(&["stop"])?;
+    ensure!(guests.stage.task(NAME)?.is_none(), "what was stopped has a task");
+    let container = guests.stage.list(["container", "info", NAME])?.concat();
+    ensure!(!container.contains("containerd.io/restart."), "what was stopped is watched over: {container}");
+    ensure!(
+        guests.apply()? == "started" && guests.digest()? == second,
+        "what was stopped does not run again"
+    );
+
     guests.remove(NAME)?;
     ensure!(guests.apply()? == "removed", "what is not declared stays");
     ensure!(

@@ -172,6 +172,11 @@ impl Site {
         install(&node, "bad")?;
         node.remark("it restarts");
         node.restart()?;
+        // What systemd waits for at last is something that cannot even be killed.
+        let serial = self.logs.join(format!("serial-{}.log", self.boots));
+        let said = std::fs::read(&serial).with_context(|| format!("cannot read {}", serial.display()))?;
+        let said = String::from_utf8_lossy(&said);
+        ensure!(!said.contains("Waiting for process"), "something held up the restart: {said}");
         let node = self.switch_on("an update whose health check fails")?;
         check_slot(&node, Slot::A)?;
         node.remark("it goes back by itself");
@@ -180,6 +185,12 @@ impl Site {
         ensure!(!is_good(&node, Slot::A)?, "the bad update should not be good");
         ensure!(grubenv(&node, "A_OK")? == "0", "the bad update should not be tried again");
         if self.xen {
+            let unit = "micrun-guests-stop.service";
+            let said = node.run(&["journalctl", "--no-hostname", "--output=cat", "--unit", unit])?;
+            ensure!(
+                said.contains(&format!("{GUEST}: stopping")),
+                "the guest should have ended before its node: {said}"
+            );
             // The health check has waited for it, too.
             ensure!(guest(&node)?.runs_well(), "the declared guest should run after the boots");
         }

@@ -6,7 +6,7 @@
 //! - [`apply`]: all guests; [`guest`]: one of them, brought to what is declared; [`health`]: whether it is healthy; [`step`]: where it may be
 //!   interrupted
 //! - [`archive`]: which image an OCI archive holds
-//! - [`show`]: `list` and `check`
+//! - [`show`]: `list` and `check`; [`stop`]
 //! - [`error`]: what can be wrong
 //!
 //! Nothing here stays: containerd's restart monitor keeps guests running, and starts them when the node boots
@@ -23,6 +23,7 @@ mod model;
 mod node;
 mod show;
 mod step;
+mod stop;
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -68,6 +69,9 @@ enum Command {
     /// Say of each declared guest that does not run or is not healthy why
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// End guests; the next `apply` or boot starts them again
+    #[command(after_help = STOP_EXAMPLES)]
+    Stop(StopArgs),
     /// Try another image than the declared one
     #[command(after_help = UPDATE_EXAMPLES)]
     Update(UpdateArgs),
@@ -101,6 +105,16 @@ Examples:
 It changes nothing. A guest whose update was taken back is healthy if its version before is; a note says so.
 
 Exit status: 0 every declared guest runs and is healthy, 1 one of them is not.";
+
+const STOP_EXAMPLES: &str = "\
+Examples:
+  micrun guests stop
+  micrun guests stop motor
+
+All at the same time, each as its declaration says: asked with SIGTERM, killed after its stop_timeout. A node does this before it goes \
+down. A boot starts them again, and so does the next change of any declaration or archive.
+
+Exit status: 0 none of them runs, 1 one could not be ended.";
 
 const UPDATE_EXAMPLES: &str = "\
 Examples:
@@ -152,6 +166,14 @@ struct CheckArgs {
 }
 
 #[derive(Args)]
+struct StopArgs {
+    /// These guests alone
+    names: Vec<String>,
+    #[command(flatten)]
+    places: Places,
+}
+
+#[derive(Args)]
 struct UpdateArgs {
     /// The guest
     name: String,
@@ -193,6 +215,7 @@ pub(super) fn run(args: &GuestsArgs) -> Result<ExitCode, CliError> {
         Command::Apply(args) => return apply::apply(args),
         Command::List(args) => return show::list(args),
         Command::Check(args) => return show::check(args),
+        Command::Stop(args) => return stop::stop(args),
         Command::Update(UpdateArgs { name, image, places }) => one(name, places, |guest| guest.update(image)),
         Command::Rollback(RollbackArgs { name, places }) => one(name, places, |guest| guest.roll_back()),
     };

@@ -9,11 +9,15 @@ pub const INSTALLED: [(&str, &str); 4] = [
 ];
 
 /// What a node has besides that is updated by slots: recipes micrun-grub, micrun-data, micrun-health, and declared guests.
-pub const INSTALLED_WITH_SLOTS: [(&str, &str); 25] = [
+pub const INSTALLED_WITH_SLOTS: [(&str, &str); 26] = [
     ("recipes-bsp/grub/files/boot.cfg", "boot/boot.cfg"),
     (
         "recipes-containers/micrun-guests/files/micrun-guests-again.service",
         "usr/lib/systemd/system/micrun-guests-again.service",
+    ),
+    (
+        "recipes-containers/micrun-guests/files/micrun-guests-stop.service",
+        "usr/lib/systemd/system/micrun-guests-stop.service",
     ),
     (
         "recipes-containers/micrun-guests/files/micrun-guests.path",

@@ -103,7 +103,16 @@ impl Guest<'_> {
         }
     }
 
-    pub(super) fn remove_container(&self, container: &Container) -> Result<(), GuestError> {
+    /// Ends the guest and leaves its container, of which nobody makes a task until the next `apply`.
+    ///
+    /// # Errors
+    ///
+    /// If containerd refuses.
+    pub(in crate::guests) fn stop(&self) -> Result<(), GuestError> {
+        self.own_container()?.map_or(Ok(()), |container| self.end_task(&container))
+    }
+
+    fn end_task(&self, container: &Container) -> Result<(), GuestError> {
         // First of all, or the monitor would start again what is to end.
         self.node.set_monitor(container, &Labels::new())?;
         pass("released");
@@ -112,6 +121,11 @@ impl Guest<'_> {
         }
         self.node.stop(self.name, self.declaration.stop_timeout)?;
         pass("stopped");
+        Ok(())
+    }
+
+    pub(super) fn remove_container(&self, container: &Container) -> Result<(), GuestError> {
+        self.end_task(container)?;
         self.node.delete_container(self.name)?;
         pass("removed");
         Ok(())

@@ -184,7 +184,7 @@ fn a_cgroup_that_somebody_is_in_is_left_to_them() {
     let machine = Machine::new("taken");
     let place = machine.place("a");
     let cgroup = place.make(&NOTHING).unwrap();
-    let member = Member::join(&cgroup, "sleep 60");
+    let member = Member::join(&cgroup, "exec sleep 60");
     let error = place.make(&NOTHING).unwrap_err();
     assert!(matches!(error, CgroupError::Taken { processes: 1, .. }), "{error}");
     assert!(member_is_in(&machine, &member), "it was thrown out");

@@ -7,7 +7,7 @@ use micrun_testkit::{Containerd, step};
 
 use super::probe;
 use super::report::{Report, Row, median};
-use super::subject::{IN_RUST, Subject};
+use super::subject::{Subject, of_rust};
 
 const NAMES: [&str; 5] =
     ["`start` to first ttrpc reply", "ctr run --detach", "ctr task kill", "ctr task rm", "ctr alone"];
@@ -28,7 +28,7 @@ pub fn measure(containerd: &Containerd, subjects: &[Subject], runs: u32, report:
     }
     for (name, samples) in NAMES.into_iter().zip(samples) {
         let medians: Vec<f64> = samples.into_iter().map(median).collect();
-        let in_rust = subjects.iter().position(|subject| subject.name == IN_RUST).map(|at| medians[at]);
+        let in_rust = of_rust(subjects, &medians);
         let row = Row::of_all(name, "ms", medians);
         report.add(match in_rust {
             Some(in_rust) if name == NAMES[0] => row.at_most(in_rust),

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::boot::our_bundle;
 use super::report::{Report, Row, median};
-use super::subject::{IN_RUST, Subject};
+use super::subject::{Subject, of_rust};
 use super::task::{Bundle, Task};
 
 /// Lines for one sample of the round trip.
@@ -64,7 +64,7 @@ pub fn measure(
             .into_iter()
             .map(|(round_trips, throughputs)| (median(round_trips), median(throughputs)))
             .unzip();
-        let in_rust = subjects.iter().position(|subject| subject.name == IN_RUST).map(|at| throughputs[at]);
+        let in_rust = of_rust(subjects, &throughputs);
         let how = if terminal { "terminal" } else { "pipes" };
         let echo = Row::of_all(format!("{how}: echo round trip"), "ms", round_trips).at_most(0.3);
         let flow = Row::of_all(format!("{how}: throughput"), "MiB/s", throughputs);

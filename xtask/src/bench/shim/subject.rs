@@ -84,6 +84,11 @@ pub fn all(workspace: &Workspace, product: &Product, go: &Release) -> Result<Vec
     Ok(vec![ours, in_go, in_rust])
 }
 
+/// The value of the Rust shim, where it is among those that were measured.
+pub fn of_rust(subjects: &[Subject], values: &[f64]) -> Option<f64> {
+    subjects.iter().zip(values).find_map(|(subject, value)| (subject.name == IN_RUST).then_some(*value))
+}
+
 /// A folder with all shims, for containerd's PATH. Its own releases bring shims of runc, so this comes first.
 pub fn folder(workspace: &Workspace, subjects: &[Subject]) -> Result<PathBuf> {
     let dir = workspace.kit("bench/shims")?;
